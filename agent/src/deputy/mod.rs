@@ -1,0 +1,1 @@
+//! The home side of a migrated process: executes forwarded calls, hears signals.

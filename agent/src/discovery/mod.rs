@@ -1,0 +1,1 @@
+//! Finding each other: the beacon protocol and the multicast sockets.

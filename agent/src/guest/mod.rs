@@ -1,0 +1,1 @@
+//! The remote side of a migrated process: sandbox, trap, forward.

@@ -1,0 +1,19 @@
+//! Limosa: one computer out of your machine and a few spare PCs.
+//!
+//! The library behind the multi-call binary. Pure cores (`syscall`, `wire`, `discovery`, `membership`,
+//! `load`) do no I/O; `node`, `deputy`, `guest` and `migrate` are the glue around them; everything that
+//! talks to the kernel in raw terms lives in `sys`.
+
+pub mod cli;
+pub mod deputy;
+pub mod discovery;
+pub mod guest;
+pub mod limits;
+pub mod load;
+pub mod membership;
+pub mod migrate;
+pub mod node;
+pub mod secure;
+pub mod sys;
+pub mod syscall;
+pub mod wire;

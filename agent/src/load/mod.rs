@@ -1,0 +1,1 @@
+//! What this node and its processes are doing.

@@ -1,0 +1,1 @@
+//! One move of a process: freeze, inspect, image, memory transfer, restore.

@@ -1,0 +1,1 @@
+//! Cluster key, Noise handshake, encrypted records.

@@ -1,0 +1,1 @@
+//! Raw kernel interfaces, and all `unsafe` of the agent.

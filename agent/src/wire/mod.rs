@@ -1,0 +1,3 @@
+//! What travels between processes and nodes: frames, messages (CBOR), version negotiation.
+
+pub mod supervisor;

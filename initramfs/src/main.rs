@@ -1,0 +1,3 @@
+//! `/init`: PID 1 of a booted node.
+
+fn main() {}
