@@ -13,6 +13,7 @@ pub mod load;
 pub mod membership;
 pub mod migrate;
 pub mod node;
+pub mod process;
 pub mod secure;
 pub mod sys;
 pub mod syscall;

@@ -11,3 +11,19 @@ pub const THREADS_MAX: usize = 1024;
 
 /// Most mappings of a process that may migrate (the kernel's own default is 65,530).
 pub const MAPPINGS_MAX: usize = 65_530;
+
+/// Longest /proc/PID/maps read, in bytes: [`MAPPINGS_MAX`] lines of an average path of 400 bytes.
+pub const MAPS_BYTES_MAX: usize = 32 << 20;
+
+/// Longest /proc/PID/smaps read, in bytes (about 900 bytes a mapping).
+pub const SMAPS_BYTES_MAX: usize = 96 << 20;
+
+/// Longest of the other files of /proc/PID (status, stat, auxv, fdinfo), in bytes. A process can have
+/// 65,536 supplementary groups, and status lists them all.
+pub const PROC_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Most open descriptors of a process that may migrate.
+pub const DESCRIPTORS_MAX: usize = 65_536;
+
+/// Most entries of an auxiliary vector (Linux 6.18 makes about 22).
+pub const AUXILIARY_VECTOR_ENTRIES_MAX: usize = 256;
