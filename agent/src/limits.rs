@@ -27,3 +27,26 @@ pub const DESCRIPTORS_MAX: usize = 65_536;
 
 /// Most entries of an auxiliary vector (Linux 6.18 makes about 22).
 pub const AUXILIARY_VECTOR_ENTRIES_MAX: usize = 256;
+/// Most plaintext in one encrypted record of a connection between nodes, in bytes.
+pub const RECORD_PLAINTEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Longest reason that a node gives for a refusal, in bytes of UTF-8.
+pub const REFUSAL_LENGTH_MAX: usize = 240;
+
+/// Longest `Hello` or answer to it at the beginning of a connection, in bytes of CBOR.
+pub const HELLO_BYTES_MAX: usize = 1024;
+
+/// Most nodes of a cluster that one agent keeps track of; further ones are refused, in words.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// Most addresses of one node that are kept and announced.
+pub const NODE_ADDRESSES_MAX: usize = 8;
+
+/// Most strangers that are remembered as refused; the oldest makes room.
+pub const REFUSALS_MAX: usize = 32;
+
+/// Most events about members that wait for the agent to take them; further ones are counted and lost.
+pub const MEMBER_EVENTS_MAX: usize = 1024;
+
+/// Most connections that may be in the middle of their handshake; further ones are closed at once.
+pub const HANDSHAKES_PENDING_MAX: usize = 32;

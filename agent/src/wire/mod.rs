@@ -1,4 +1,6 @@
 //! What travels between processes and nodes: frames, messages (CBOR), version negotiation.
 
+pub mod frame;
+pub mod hello;
 pub mod local;
 pub mod supervisor;

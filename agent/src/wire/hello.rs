@@ -1,0 +1,363 @@
+//! The beginning of a connection: which protocol version is spoken, by whom, and what for.
+//!
+//! 1. The connecting side sends its [`Preamble`] in clear, and with it the first handshake message.
+//! 2. The accepting side sends its own preamble. If the two cannot talk it closes; both know why,
+//!    because [`Preamble::check`] says the same on both sides.
+//! 3. It completes the handshake; from here on everything is encrypted records.
+//! 4. The connecting side sends [`Hello`]: who it is and what the connection is for.
+//! 5. The accepting side sends [`Answer`]: welcome, or a refusal in one line.
+//!
+//! The connecting side's preamble is mixed into the handshake, so nobody can talk the two down to an
+//! older version.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{HELLO_BYTES_MAX, NODE_NAME_LENGTH_MAX, REFUSAL_LENGTH_MAX};
+use crate::secure::key::ClusterId;
+use crate::wire::frame::{self, FrameError};
+use crate::wire::supervisor::NodeName;
+
+/// The protocol versions that a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolRange {
+    /// The oldest.
+    pub oldest: u8,
+    /// The newest.
+    pub newest: u8,
+}
+
+/// The versions that this agent speaks.
+pub const PROTOCOLS: ProtocolRange = ProtocolRange {
+    oldest: 1,
+    newest: 1,
+};
+
+impl ProtocolRange {
+    /// The newest version that both speak, if there is one.
+    #[must_use]
+    pub fn agree(self, other: ProtocolRange) -> Option<u8> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest && newest >= other.oldest).then_some(newest)
+    }
+}
+
+impl fmt::Display for ProtocolRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.oldest == self.newest {
+            write!(f, "protocol {}", self.newest)
+        } else {
+            write!(f, "protocols {} to {}", self.oldest, self.newest)
+        }
+    }
+}
+
+/// Bytes of a preamble.
+pub const PREAMBLE_BYTES: usize = 16;
+
+const MAGIC: [u8; 8] = *b"limosa\r\n";
+
+/// What each side sends first, in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// The versions it speaks.
+    pub protocols: ProtocolRange,
+    /// Its cluster.
+    pub cluster: ClusterId,
+}
+
+/// Why two sides cannot talk; said in the same words on both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The other side is no agent.
+    NotAnAgent,
+    /// The other side has another cluster key.
+    OtherCluster(ClusterId),
+    /// No version is spoken by both.
+    Protocol(ProtocolRange),
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mismatch::NotAnAgent => write!(f, "what answers there is not a Limosa agent"),
+            Mismatch::OtherCluster(cluster) => {
+                write!(f, "it belongs to another cluster, {cluster} (wrong key?)")
+            }
+            Mismatch::Protocol(theirs) => write!(
+                f,
+                "it speaks {theirs} and this node {PROTOCOLS}: upgrade the older of the two"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+impl Preamble {
+    /// As sent.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; PREAMBLE_BYTES] {
+        let mut bytes = [0; PREAMBLE_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8] = self.protocols.oldest;
+        bytes[9] = self.protocols.newest;
+        bytes[10..15].copy_from_slice(&self.cluster.0);
+        bytes
+    }
+
+    /// As received. The last byte is reserved and ignored.
+    pub fn from_bytes(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Preamble, Mismatch> {
+        if bytes[..8] != MAGIC {
+            return Err(Mismatch::NotAnAgent);
+        }
+        let mut cluster = ClusterId([0; 5]);
+        cluster.0.copy_from_slice(&bytes[10..15]);
+        let protocols = ProtocolRange {
+            oldest: bytes[8],
+            newest: bytes[9],
+        };
+        Ok(Preamble { protocols, cluster })
+    }
+
+    /// The version that both speak, if this side can talk with a side that sent `theirs`.
+    pub fn check(self, theirs: Preamble) -> Result<u8, Mismatch> {
+        if theirs.cluster != self.cluster {
+            return Err(Mismatch::OtherCluster(theirs.cluster));
+        }
+        let agreed = self.protocols.agree(theirs.protocols);
+        agreed.ok_or(Mismatch::Protocol(theirs.protocols))
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// A migration channel: the connecting node is the home of the process.
+    Migration {
+        /// The process, as its home numbers it.
+        pid: u32,
+    },
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Purpose::Migration { pid } => write!(f, "the migration of process {pid}"),
+        }
+    }
+}
+
+/// First record of the connecting side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who connects; its id is checked against the key of the handshake.
+    pub node: NodeName,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// First record of the accepting side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Go on.
+    Welcome {
+        /// The version that the connection speaks.
+        protocol: u8,
+        /// Who accepted.
+        node: NodeName,
+    },
+    /// No, and why: one line.
+    Refused(String),
+}
+
+impl Hello {
+    /// As the plaintext of a record.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+        plain(self)
+    }
+
+    /// From the plaintext of a record.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Hello, FrameError> {
+        let hello: Hello = parse(bytes)?;
+        check_name(&hello.node)?;
+        Ok(hello)
+    }
+}
+
+impl Answer {
+    /// As the plaintext of a record; a long reason is cut.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Answer::Refused(reason) => plain(&Answer::Refused(one_line(reason))),
+            Answer::Welcome { .. } => plain(self),
+        }
+    }
+
+    /// From the plaintext of a record.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Answer, FrameError> {
+        match parse(bytes)? {
+            Answer::Refused(reason) => Ok(Answer::Refused(one_line(&reason))),
+            Answer::Welcome { protocol, node } => {
+                check_name(&node)?;
+                Ok(Answer::Welcome { protocol, node })
+            }
+        }
+    }
+}
+
+/// A text from elsewhere as one printable line of bounded length.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars() {
+        let character = if character.is_control() {
+            ' '
+        } else {
+            character
+        };
+        if line.len() + character.len_utf8() > REFUSAL_LENGTH_MAX {
+            break;
+        }
+        line.push(character);
+    }
+    line
+}
+
+/// Whether a node may be called so: short, and visible characters only.
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NODE_NAME_LENGTH_MAX
+        && !name
+            .chars()
+            .any(|character| character.is_control() || character.is_whitespace())
+}
+
+fn plain(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+    Ok(frame::encode(message, HELLO_BYTES_MAX)?.split_off(frame::LENGTH_BYTES))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    if bytes.len() > HELLO_BYTES_MAX {
+        return Err(FrameError::TooLong {
+            bytes: bytes.len(),
+            limit: HELLO_BYTES_MAX,
+        });
+    }
+    frame::decode(bytes)
+}
+
+fn check_name(node: &NodeName) -> Result<(), FrameError> {
+    if is_node_name(&node.name) {
+        return Ok(());
+    }
+    Err(FrameError::Malformed(
+        "the node's name is empty, too long or not printable".into(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::supervisor::NodeId;
+    use proptest::prelude::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName {
+            id: NodeId([3; 16]),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn the_newest_version_that_both_speak_is_chosen() {
+        let range = |oldest, newest| ProtocolRange { oldest, newest };
+        assert_eq!(range(1, 3).agree(range(2, 5)), Some(3));
+        assert_eq!(range(2, 5).agree(range(1, 3)), Some(3));
+        assert_eq!(range(1, 1).agree(range(2, 5)), None);
+        assert_eq!(range(2, 5).agree(range(1, 1)), None);
+    }
+
+    #[test]
+    fn a_preamble_reads_back_and_says_why_two_cannot_talk() {
+        let ours = Preamble {
+            protocols: PROTOCOLS,
+            cluster: ClusterId([1; 5]),
+        };
+        assert_eq!(Preamble::from_bytes(&ours.to_bytes()), Ok(ours));
+        assert_eq!(
+            Preamble::from_bytes(b"GET / HTTP/1.1\r\n"),
+            Err(Mismatch::NotAnAgent)
+        );
+        let other = Preamble {
+            cluster: ClusterId([2; 5]),
+            ..ours
+        };
+        assert_eq!(
+            ours.check(other),
+            Err(Mismatch::OtherCluster(other.cluster))
+        );
+        let newer = Preamble {
+            protocols: ProtocolRange {
+                oldest: 7,
+                newest: 9,
+            },
+            ..ours
+        };
+        assert_eq!(ours.check(newer), Err(Mismatch::Protocol(newer.protocols)));
+        assert_eq!(ours.check(ours), Ok(PROTOCOLS.newest));
+    }
+
+    #[test]
+    fn hello_and_answer_read_back() {
+        let hello = Hello {
+            node: node("n1"),
+            purpose: Purpose::Migration { pid: 42 },
+        };
+        assert_eq!(
+            Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(),
+            hello
+        );
+        let answer = Answer::Welcome {
+            protocol: 1,
+            node: node("n2"),
+        };
+        assert_eq!(
+            Answer::from_bytes(&answer.to_bytes().unwrap()).unwrap(),
+            answer
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_one_printable_line_of_bounded_length() {
+        let answer = Answer::Refused(format!("full\n\x1b[31m{}", "x".repeat(10_000)));
+        let Answer::Refused(reason) = Answer::from_bytes(&answer.to_bytes().unwrap()).unwrap()
+        else {
+            unreachable!()
+        };
+        assert!(reason.starts_with("full  [31mxx") && reason.len() <= REFUSAL_LENGTH_MAX);
+    }
+
+    #[test]
+    fn a_name_that_would_garble_a_terminal_is_refused() {
+        let hello = Hello {
+            node: node("n\x1b[2J"),
+            purpose: Purpose::Migration { pid: 1 },
+        };
+        assert!(Hello::from_bytes(&hello.to_bytes().unwrap()).is_err());
+        assert!(!is_node_name("") && !is_node_name("a b") && is_node_name("küche-2"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_fail_otherwise_than_by_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..2_000),
+        ) {
+            let _ = Hello::from_bytes(&bytes);
+            let _ = Answer::from_bytes(&bytes);
+        }
+    }
+}
