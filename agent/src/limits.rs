@@ -27,6 +27,7 @@ pub const DESCRIPTORS_MAX: usize = 65_536;
 
 /// Most entries of an auxiliary vector (Linux 6.18 makes about 22).
 pub const AUXILIARY_VECTOR_ENTRIES_MAX: usize = 256;
+
 /// Most plaintext in one encrypted record of a connection between nodes, in bytes.
 pub const RECORD_PLAINTEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -50,3 +51,33 @@ pub const MEMBER_EVENTS_MAX: usize = 1024;
 
 /// Most connections that may be in the middle of their handshake; further ones are closed at once.
 pub const HANDSHAKES_PENDING_MAX: usize = 32;
+
+/// Longest control request, in bytes: a node's name is the longest thing in one.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// Most control connections served at the same time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 256;
+
+/// How long a control client may take to send its request, in milliseconds.
+pub const CONTROL_REQUEST_TIMEOUT_MS: u64 = 5_000;
+
+/// Most events that wait for the agent's driver.
+pub const EVENTS_WAITING_MAX: usize = 1024;
+
+/// Most messages that wait to be read by one supervisor.
+pub const SUPERVISOR_MESSAGES_WAITING_MAX: usize = 64;
+
+/// Most guests of one node.
+pub const GUESTS_MAX: usize = 1024;
+
+/// Longest agent configuration file, in bytes.
+pub const CONFIG_BYTES_MAX: usize = 64 << 10;
+
+/// Longest command line shown of a process, in bytes.
+pub const COMMAND_BYTES_MAX: usize = 4096;
+
+/// Longest line of a supervisor that the agent logs or keeps, in bytes.
+pub const NOTICE_BYTES_MAX: usize = 1024;
+
+/// How long an agent that is told to stop waits for guests to go home, in milliseconds.
+pub const STOP_TIMEOUT_MS: u64 = 10_000;
