@@ -1,9 +1,61 @@
 //! `/init`: PID 1 of a booted node.
+//!
+//! 1. File systems are mounted (`filesystems`), kernel settings made (`sysctl`).
+//! 2. Drivers for the hardware present are loaded (`drivers`), the wishes of whoever booted the node are
+//!    read (`parameters`), interfaces are brought up (`links`).
+//! 3. The node gets its name (`node_name`); the agent and, for each interface, a DHCP client are started
+//!    and kept running (`service`, `programs`).
+//! 4. From then on one loop (`init`) reaps, follows devices that come and go (`hotplug`), shows whom the
+//!    node sees (`members`, `view`, `console`), serves a lab's host (`lab_port`) and waits to be stopped
+//!    (`power`).
+//!
+//! There is one thread and no blocking wait: a stuck terminal, host or agent stops nothing else. Started
+//! under the name `modprobe` the same program loads one module and ends; the kernel asks for that.
 
-#[expect(
-    dead_code,
-    reason = "the port is opened by the supervisor loop, which follows"
-)]
+mod backoff;
+mod console;
+mod drivers;
+mod filesystems;
+mod hotplug;
+mod init;
+mod journal;
+mod lab_commands;
+mod lab_message;
 mod lab_port;
+mod links;
+mod members;
+mod modalias;
+mod module_dependencies;
+mod node_name;
+mod parameters;
+mod power;
+mod programs;
+mod service;
+mod sys;
+mod sysctl;
+mod uevent;
+mod view;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    if program.ends_with("modprobe") {
+        return drivers::modprobe(&arguments.collect::<Vec<_>>());
+    }
+    if rustix::process::getpid() != rustix::process::Pid::INIT {
+        eprintln!("init: this is PID 1 of a booted Limosa node; it does nothing anywhere else");
+        return ExitCode::from(2);
+    }
+    filesystems::mount_all();
+    sysctl::apply();
+    match init::Init::start() {
+        Ok(init) => init.run(),
+        Err(error) => {
+            // PID 1's end is a kernel panic, which `panic=` on the command line turns into a reboot.
+            journal::warn(&format!("the node cannot start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

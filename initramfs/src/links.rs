@@ -1,0 +1,118 @@
+//! The node's network interfaces: found, brought up, followed.
+//!
+//! An interface that is up has an IPv6 link-local address at once, which is all that the agent needs.
+//! IPv4 addresses, where there is a DHCP server, come in the background.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::journal;
+use crate::parameters::Parameters;
+use crate::sys;
+
+/// ARPHRD_ETHER (include/uapi/linux/if_arp.h).
+const ETHERNET_TYPE: &str = "1";
+
+/// Where the DHCP client's script leaves the address of an interface.
+pub(crate) const LEASE_DIRECTORY: &str = "/run/dhcp";
+
+/// The Ethernet interfaces in use, by name, with their interface index.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    links: BTreeMap<String, u32>,
+}
+
+impl Links {
+    /// Looks at all interfaces, brings new ones up and returns the names of new Ethernet ones.
+    pub(crate) fn follow(&mut self, parameters: &Parameters) -> Vec<String> {
+        let present: Vec<String> = fs::read_dir("/sys/class/net")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        self.links.retain(|name, _| present.contains(name));
+        let mut new = Vec::new();
+        for name in present {
+            if name == "lo" {
+                bring_up(&name);
+            } else if !self.links.contains_key(&name)
+                && attribute(&name, "type").as_deref() == Some(ETHERNET_TYPE)
+                && parameters.uses_interface(&name)
+                && bring_up(&name)
+            {
+                let index = attribute(&name, "ifindex").and_then(|index| index.parse().ok());
+                self.links.insert(name.clone(), index.unwrap_or(u32::MAX));
+                new.push(name);
+            }
+        }
+        new
+    }
+
+    /// The names of the interfaces in use.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.links.keys().map(String::as_str)
+    }
+
+    /// The hardware address of the interface that the kernel found first.
+    pub(crate) fn first_mac(&self) -> Option<String> {
+        let (name, _) = self.links.iter().min_by_key(|(_, index)| **index)?;
+        attribute(name, "address")
+    }
+
+    /// Each interface with its addresses, for a person to read.
+    pub(crate) fn addresses(&self) -> Vec<(String, Vec<String>)> {
+        let inet6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        self.names()
+            .map(|name| {
+                let lease = fs::read_to_string(format!("{LEASE_DIRECTORY}/{name}")).ok();
+                let lease = lease.map(|text| text.trim().to_owned());
+                let addresses = lease
+                    .into_iter()
+                    .chain(inet6_addresses(&inet6, name))
+                    .collect();
+                (name.to_owned(), addresses)
+            })
+            .collect()
+    }
+}
+
+fn bring_up(name: &str) -> bool {
+    match sys::bring_interface_up(name) {
+        Ok(()) => true,
+        Err(error) => {
+            journal::warn(&format!("interface {name} cannot be brought up: {error}"));
+            false
+        }
+    }
+}
+
+fn attribute(interface: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/sys/class/net/{interface}/{name}")).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// The addresses of `interface` in the text of `/proc/net/if_inet6`
+/// (address, index, prefix length, scope, flags, name).
+fn inet6_addresses(text: &str, interface: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+            (fields.last()? == interface).then(|| std::net::Ipv6Addr::from(address).to_string())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_the_kernels_table() {
+        let table = "fe80000000000000505400fffe123456 02 40 20 80     eth0\n\
+                     00000000000000000000000000000001 01 80 10 80       lo\nbroken\n";
+        assert_eq!(inet6_addresses(table, "eth0"), ["fe80::5054:ff:fe12:3456"]);
+        assert!(inet6_addresses(table, "eth1").is_empty());
+    }
+}

@@ -1,0 +1,43 @@
+//! Kernel settings that a node needs, each with its reason.
+
+use std::fs;
+
+use crate::journal;
+
+/// (file under /proc/sys, value)
+const SETTINGS: [(&str, &str); 9] = [
+    // A guest has the pid it has at home, and homes count up to the kernel's own limit.
+    ("kernel/pid_max", "4194304"),
+    // A guest's mappings were granted at home; here only the pages that it touches count.
+    ("vm/overcommit_memory", "1"),
+    // A guest brings its mappings and the supervisor adds its own.
+    ("vm/max_map_count", "1048576"),
+    // Link-local addresses come from hardware addresses: waiting a second or two to find out whether
+    // somebody else has the same would be the longest part of joining.
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/router_solicitation_delay", "0"),
+    // The agent's log goes to /dev/kmsg and is bounded there.
+    ("kernel/printk_devkmsg", "on"),
+    // ctrl-alt-del reaches /init as a signal, so that the node says goodbye first.
+    ("kernel/ctrl-alt-del", "0"),
+    // The supervisors trace their guests; no other rule than "root may" is wanted here.
+    ("kernel/yama/ptrace_scope", "0"),
+];
+
+/// Controllers that the agent uses to bound guests.
+const CONTROLLERS: [&str; 4] = ["+cpu", "+memory", "+pids", "+io"];
+
+/// Applies all settings. What this kernel does not have is told and passed over.
+pub(crate) fn apply() {
+    for (name, value) in SETTINGS {
+        if let Err(error) = fs::write(format!("/proc/sys/{name}"), value) {
+            journal::note(&format!("setting {name} = {value} has no effect: {error}"));
+        }
+    }
+    for controller in CONTROLLERS {
+        if let Err(error) = fs::write("/sys/fs/cgroup/cgroup.subtree_control", controller) {
+            journal::note(&format!("no cgroup controller {controller}: {error}"));
+        }
+    }
+}
