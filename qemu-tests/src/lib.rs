@@ -1,1 +1,46 @@
-//! The virtual lab: nodes in network namespaces and VMs on one user-space switch.
+//! The virtual lab: a cluster on one machine, and the faults that real networks have.
+//!
+//! A *lab* is a few nodes joined by a switch that runs in user space. A node is either a set of
+//! namespaces of this machine (it shares the machine's kernel, files and pids, and stands within
+//! milliseconds) or a virtual machine booted from the real image. Both kinds are joined to the same
+//! [`switch`], which is therefore the one place where frames are lost, delayed, doubled or cut off.
+//!
+//! Every lab has one background process, its [`daemon`]: it owns the switch, the agents and the
+//! virtual machines, and the lab ends with its owner (a test, or nobody for `lab up`). The commands
+//! of the `lab` binary and the [`Lab`] of a test are its clients:
+//!
+//! ```text
+//!   test: Lab ----+                      +-- n1: network, mount and cgroup namespace, agent
+//!   lab exec -----+-- control socket -- daemon: switch ---- TAP ---- n2: ...
+//!   lab cut ------+                      +-- n3: QEMU (stream socket, serial log, lab port)
+//! ```
+//!
+//! What a lab makes lies in three places, all named after it, so that a dead daemon's lab can be
+//! removed by anybody: its state directory, its cgroup (which holds every process of the lab) and
+//! namespaces, which live no longer than those processes.
+
+pub mod bridge;
+pub mod cgroup;
+pub mod cluster;
+pub mod control;
+pub mod daemon;
+pub mod entrance;
+pub mod error;
+pub mod fabric;
+pub mod faults;
+pub mod lab_port;
+pub mod namespaces;
+pub mod node;
+pub mod ports;
+pub mod process;
+pub mod qemu;
+pub mod state;
+pub mod stream;
+pub mod switch;
+mod sys;
+pub mod terminal;
+pub mod wait;
+
+pub use cluster::{Lab, LabOptions, NodeHandle};
+pub use error::LabError;
+pub use wait::wait_until;

@@ -1,0 +1,284 @@
+//! How a virtual machine is started: the arguments of QEMU.
+//!
+//! KVM is never used: machines of a lab must behave alike wherever the tests run, and nested
+//! virtualisation, where it is offered at all, hangs some kernels.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::LabError;
+use crate::ports::hardware_address;
+use crate::switch::PortId;
+
+/// The program.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// UEFI firmware (Debian package `ovmf`).
+pub const UEFI_FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
+
+/// The name by which the initramfs knows the lab port.
+const LAB_PORT_NAME: &str = "limosa.control";
+
+/// The fw_cfg item from which the initramfs reads its parameters.
+const PARAMETERS_ITEM: &str = "opt/limosa/parameters";
+
+/// Kernel arguments that make a test boot fast and a panic visible: no delays for hardware that
+/// an emulator does not have.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check \
+                                tsc=reliable 8250.nr_uarts=1 audit=0";
+
+/// What a virtual machine boots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Boot {
+    /// A kernel and an initramfs, without any boot loader.
+    Kernel {
+        /// The kernel.
+        kernel: PathBuf,
+        /// The initramfs.
+        initramfs: PathBuf,
+    },
+    /// The image as a CD or as a USB stick, under BIOS or UEFI.
+    Image {
+        /// The ISO file.
+        image: PathBuf,
+        /// As what it is plugged in.
+        medium: Medium,
+        /// Under which firmware.
+        firmware: Firmware,
+    },
+}
+
+impl Boot {
+    /// The kernel and initramfs that `mkiso.sh` puts into `target` for booting over a network.
+    ///
+    /// # Errors
+    /// When they were not built.
+    pub fn built_kernel(target: &Path) -> Result<Self, LabError> {
+        // Uncompressed: it starts three seconds faster under emulation.
+        let kernel = built(target, "netboot/vmlinux")?;
+        Ok(Self::Kernel {
+            kernel,
+            initramfs: built(target, "netboot/initramfs.img")?,
+        })
+    }
+
+    /// The image that `mkiso.sh` puts into `target`.
+    ///
+    /// # Errors
+    /// When it was not built, or the firmware is not installed.
+    pub fn built_image(
+        target: &Path,
+        medium: Medium,
+        firmware: Firmware,
+    ) -> Result<Self, LabError> {
+        if firmware == Firmware::Uefi && !Path::new(UEFI_FIRMWARE).exists() {
+            let remedy = "apt install ovmf".into();
+            return Err(LabError::Missing {
+                what: UEFI_FIRMWARE.into(),
+                remedy,
+            });
+        }
+        Ok(Self::Image {
+            image: built(target, "limosa.iso")?,
+            medium,
+            firmware,
+        })
+    }
+}
+
+fn built(target: &Path, name: &str) -> Result<PathBuf, LabError> {
+    let path = target.join(name);
+    path.canonicalize().map_err(|error| LabError::Missing {
+        what: format!("{} ({error})", path.display()),
+        remedy: "build it by ./mkiso.sh".into(),
+    })
+}
+
+/// As what an image is plugged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Medium {
+    /// A CD drive.
+    Cd,
+    /// A USB stick.
+    Usb,
+}
+
+/// What starts the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// One virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// What it boots.
+    pub boot: Boot,
+    /// Its memory; OVMF hangs below 384 MiB.
+    pub memory_mib: u32,
+}
+
+/// The files of the host through which a machine is reached.
+#[derive(Clone, Debug)]
+pub struct MachineFiles {
+    /// What the serial line said.
+    pub serial_log: PathBuf,
+    /// The lab port: a unix socket on which QEMU listens.
+    pub lab_port: PathBuf,
+    /// The switch's socket to which the network card connects.
+    pub switch_port: PathBuf,
+    /// The parameters for the initramfs.
+    pub parameters: PathBuf,
+}
+
+impl MachineFiles {
+    /// Those of the node whose directory this is.
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            serial_log: directory.join("serial.log"),
+            lab_port: directory.join("lab-port"),
+            switch_port: directory.join("switch-port"),
+            parameters: directory.join("parameters"),
+        }
+    }
+}
+
+impl Machine {
+    /// All of QEMU's arguments.
+    pub fn arguments(&self, port: PortId, files: &MachineFiles) -> Vec<String> {
+        let address = hardware_address(port)
+            .map(|byte| format!("{byte:02x}"))
+            .join(":");
+        let memory = self.memory_mib.to_string();
+        let mut arguments = Arguments::default();
+        arguments.add(&["-nodefaults", "-no-reboot", "-display", "none"]);
+        // One vCPU: with more, multi-threaded emulation slows ptrace and userfaultfd a hundredfold.
+        arguments.add(&["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", &memory]);
+        arguments.add(&[
+            "-chardev",
+            &format!("file,id=serial,path={}", escaped(&files.serial_log)),
+        ]);
+        arguments.add(&["-serial", "chardev:serial"]);
+        let lab_port = escaped(&files.lab_port);
+        arguments.add(&["-device", "virtio-serial-pci"]);
+        arguments.add(&[
+            "-chardev",
+            &format!("socket,id=lab,path={lab_port},server=on,wait=off"),
+        ]);
+        arguments.add(&[
+            "-device",
+            &format!("virtserialport,chardev=lab,name={LAB_PORT_NAME}"),
+        ]);
+        let switch = escaped(&files.switch_port);
+        arguments.add(&[
+            "-netdev",
+            &format!("stream,id=net,server=off,addr.type=unix,addr.path={switch}"),
+        ]);
+        arguments.add(&[
+            "-device",
+            &format!("virtio-net-pci,netdev=net,mac={address},romfile="),
+        ]);
+        // As a file: an argument can be read by every user of the host, and there is a key in it.
+        let parameters = escaped(&files.parameters);
+        arguments.add(&[
+            "-fw_cfg",
+            &format!("name={PARAMETERS_ITEM},file={parameters}"),
+        ]);
+        self.add_boot(&mut arguments);
+        arguments.0
+    }
+
+    fn add_boot(&self, arguments: &mut Arguments) {
+        let (image, medium, firmware) = match &self.boot {
+            Boot::Kernel { kernel, initramfs } => {
+                let (kernel, initramfs) = (kernel.to_string_lossy(), initramfs.to_string_lossy());
+                arguments.add(&["-kernel", &kernel, "-initrd", &initramfs]);
+                arguments.add(&["-append", KERNEL_ARGUMENTS]);
+                return;
+            }
+            Boot::Image {
+                image,
+                medium,
+                firmware,
+            } => (escaped(image), medium, firmware),
+        };
+        // Boot loaders draw on the screen, seen or not.
+        arguments.add(&["-vga", "std"]);
+        if *firmware == Firmware::Uefi {
+            arguments.add(&["-machine", "q35", "-bios", UEFI_FIRMWARE]);
+        }
+        let drive = format!("if=none,id=image,format=raw,readonly=on,file={image}");
+        arguments.add(&["-drive", &drive]);
+        match medium {
+            Medium::Cd => {
+                arguments.add(&["-device", "ahci,id=disks"]);
+                arguments.add(&["-device", "ide-cd,drive=image,bus=disks.0,bootindex=0"]);
+            }
+            Medium::Usb => {
+                arguments.add(&["-device", "qemu-xhci"]);
+                arguments.add(&[
+                    "-device",
+                    "usb-storage,drive=image,removable=on,bootindex=0",
+                ]);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, arguments: &[&str]) {
+        self.0
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    }
+}
+
+/// In QEMU's options a comma ends a value unless it is doubled.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_a_path_does_not_become_an_option() {
+        let files = MachineFiles::in_directory(Path::new("/run/a,b"));
+        let boot = Boot::Kernel {
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+        };
+        let arguments = Machine {
+            boot,
+            memory_mib: 256,
+        }
+        .arguments(PortId(1), &files);
+        assert!(arguments.contains(&"file,id=serial,path=/run/a,,b/serial.log".to_owned()));
+    }
+
+    #[test]
+    fn the_key_is_not_among_the_arguments_and_kvm_is_never_used() {
+        let files = MachineFiles::in_directory(Path::new("/run/x"));
+        let (medium, firmware) = (Medium::Usb, Firmware::Uefi);
+        let boot = Boot::Image {
+            image: "/i.iso".into(),
+            medium,
+            firmware,
+        };
+        let text = Machine {
+            boot,
+            memory_mib: 512,
+        }
+        .arguments(PortId(1), &files)
+        .join(" ");
+        assert!(!text.contains("limosa.key"), "{text}");
+        assert!(!text.contains("kvm"), "{text}");
+    }
+}
