@@ -81,3 +81,20 @@ pub const NOTICE_BYTES_MAX: usize = 1024;
 
 /// How long an agent that is told to stop waits for guests to go home, in milliseconds.
 pub const STOP_TIMEOUT_MS: u64 = 10_000;
+
+/// Calls that may be made in portions (read, write, ...) are forwarded in portions of this many bytes.
+pub const FORWARD_PORTION_BYTES: u64 = 1 << 20;
+
+/// Most bytes of memory that one forwarded call may use; a call that wants more comes home.
+pub const FORWARD_BYTES_MAX: u64 = 4 << 20;
+
+/// Most pieces of memory of one forwarded call (iovecs, messages and their parts).
+pub const FORWARD_SEGMENTS_MAX: usize = 4096;
+
+/// Longest string argument that the kernel reads: `PATH_MAX`.
+pub const FORWARD_TEXT_BYTES_MAX: u64 = 4096;
+
+/// Scratch memory of a deputy in which every forwarded call within the limits above can be laid out: large
+/// pieces at most double by alignment, and each small one wastes less than two gaps.
+pub const FORWARD_SCRATCH_BYTES: u64 =
+    2 * FORWARD_BYTES_MAX + 32 * FORWARD_SEGMENTS_MAX as u64 + 4096;

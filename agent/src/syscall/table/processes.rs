@@ -1,0 +1,169 @@
+//! Processes and threads: making, ending, waiting, scheduling, and what locks between threads need.
+
+use super::{call, comes_home, forward, local, special};
+use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, Value};
+use crate::syscall::shape::Filled::{Always, Whole, WholeIfPositive};
+use crate::syscall::shape::{
+    Call, Class, Command, Condition, SpecialCall, asks, changes, fixed, int,
+};
+
+const FORK: &str = "new processes and threads are made on the home node";
+const EXEC: &str = "exec happens on the home node";
+const NAMESPACES: &str = "namespaces are changed on the home node";
+const SCHEDULING: &str = "real-time and other scheduling policies are set on the home node";
+const TRACING: &str = "tracing and measuring happens on the home node";
+/// `struct rusage`.
+const RUSAGE_BYTES: u32 = 144;
+const RUSAGE: Argument = Out(fixed(RUSAGE_BYTES), Whole);
+/// `struct rlimit`.
+const RLIMIT_BYTES: u32 = 16;
+
+pub(super) const CALLS: &[Call] = &[
+    comes_home(56, "clone", FORK),
+    comes_home(57, "fork", FORK),
+    comes_home(58, "vfork", FORK),
+    comes_home(435, "clone3", FORK),
+    comes_home(59, "execve", EXEC),
+    comes_home(322, "execveat", EXEC),
+    special(60, "exit", SpecialCall::Exit),
+    special(231, "exit_group", SpecialCall::ExitGroup),
+    forward(
+        61,
+        "wait4",
+        changes(&[
+            Value,
+            Out(fixed(4), WholeIfPositive),
+            Value,
+            Out(fixed(RUSAGE_BYTES), WholeIfPositive),
+        ]),
+    ),
+    // The kernel writes single fields of siginfo_t, the last one ending at byte 28, even on failure; and the
+    // usage only if there was a child.
+    forward(
+        247,
+        "waitid",
+        changes(&[
+            Value,
+            Value,
+            InOut(fixed(28), Always),
+            Value,
+            InOut(fixed(RUSAGE_BYTES), Always),
+        ]),
+    ),
+    forward(434, "pidfd_open", changes(&[Value, Value]).quick()),
+    forward(
+        438,
+        "pidfd_getfd",
+        changes(&[Descriptor, Value, Value]).quick(),
+    ),
+    forward(98, "getrusage", asks(&[Value, RUSAGE]).quick()),
+    forward(
+        97,
+        "getrlimit",
+        asks(&[Value, Out(fixed(RLIMIT_BYTES), Whole)]).quick(),
+    ),
+    call(
+        160,
+        "setrlimit",
+        Class::Special(
+            SpecialCall::Mirror,
+            Some(changes(&[Value, In(fixed(RLIMIT_BYTES))]).quick()),
+        ),
+    ),
+    call(302, "prlimit64", PRLIMIT64),
+    call(157, "prctl", super::settings::PRCTL),
+    local(158, "arch_prctl"),
+    // Locks between the guest's threads.
+    local(202, "futex"),
+    local(449, "futex_waitv"),
+    local(454, "futex_wake"),
+    local(455, "futex_wait"),
+    local(456, "futex_requeue"),
+    local(218, "set_tid_address"),
+    local(273, "set_robust_list"),
+    local(274, "get_robust_list"),
+    local(334, "rseq"),
+    // Scheduling.
+    local(24, "sched_yield"),
+    local(309, "getcpu"),
+    local(204, "sched_getaffinity"),
+    special(203, "sched_setaffinity", SpecialCall::Affinity),
+    forward(140, "getpriority", asks(&[Value, Value]).quick()),
+    forward(141, "setpriority", changes(&[Value, Value, Value]).quick()),
+    forward(251, "ioprio_set", changes(&[Value, Value, Value]).quick()),
+    forward(252, "ioprio_get", asks(&[Value, Value]).quick()),
+    forward(
+        143,
+        "sched_getparam",
+        asks(&[Value, Out(fixed(4), Whole)]).quick(),
+    ),
+    forward(145, "sched_getscheduler", asks(&[Value]).quick()),
+    forward(146, "sched_get_priority_max", asks(&[Value]).quick()),
+    forward(147, "sched_get_priority_min", asks(&[Value]).quick()),
+    forward(
+        148,
+        "sched_rr_get_interval",
+        asks(&[Value, Out(fixed(16), Whole)]).quick(),
+    ),
+    forward(
+        315,
+        "sched_getattr",
+        asks(&[Value, InOut(int(2), Always), Value, Value]).quick(),
+    ),
+    comes_home(142, "sched_setparam", SCHEDULING),
+    comes_home(144, "sched_setscheduler", SCHEDULING),
+    comes_home(314, "sched_setattr", SCHEDULING),
+    // What only home can do.
+    comes_home(101, "ptrace", TRACING),
+    comes_home(298, "perf_event_open", TRACING),
+    comes_home(312, "kcmp", TRACING),
+    comes_home(335, "uretprobe", TRACING),
+    comes_home(336, "uprobe", TRACING),
+    comes_home(272, "unshare", NAMESPACES),
+    comes_home(308, "setns", NAMESPACES),
+    comes_home(
+        317,
+        "seccomp",
+        "a filter can only be installed on the home node",
+    ),
+    call(135, "personality", PERSONALITY),
+    comes_home(
+        154,
+        "modify_ldt",
+        "the local descriptor table is set on the home node",
+    ),
+    comes_home(172, "iopl", "I/O ports are those of the home node"),
+    comes_home(173, "ioperm", "I/O ports are those of the home node"),
+];
+
+/// Only asking (no new limit) or setting; what is set counts on both sides.
+const PRLIMIT64: Class = Class::If {
+    condition: Condition {
+        argument: 2,
+        mask: u64::MAX,
+        equals: 0,
+    },
+    then: &Class::Forward(asks(&[Value, Value, Value, Out(fixed(RLIMIT_BYTES), Whole)]).quick()),
+    otherwise: &Class::Special(
+        SpecialCall::Mirror,
+        Some(
+            changes(&[
+                Value,
+                Value,
+                In(fixed(RLIMIT_BYTES)),
+                Out(fixed(RLIMIT_BYTES), Whole),
+            ])
+            .quick(),
+        ),
+    ),
+};
+
+/// 0xffffffff only asks.
+const PERSONALITY: Class = Class::ByCommand {
+    argument: 0,
+    commands: &[Command {
+        values: &[0xffff_ffff],
+        class: Class::Forward(asks(&[Value]).quick()),
+    }],
+    otherwise: &Class::ComesHome("the personality is changed on the home node"),
+};
