@@ -13,7 +13,7 @@ pub(crate) fn from_mac(mac: &str) -> Option<String> {
         .map(|part| {
             u8::from_str_radix(part, 16)
                 .ok()
-                .filter(|_| part.len() == 2)
+                .filter(|_| part.len() == 2 && !part.starts_with('+'))
         })
         .collect::<Option<_>>()?;
     if bytes.len() != 6 || bytes.iter().all(|&byte| byte == 0) {
