@@ -31,7 +31,8 @@ const CONTROLLERS: [&str; 4] = ["+cpu", "+memory", "+pids", "+io"];
 /// Applies all settings. What this kernel does not have is told and passed over.
 pub(crate) fn apply() {
     for (name, value) in SETTINGS {
-        if let Err(error) = fs::write(format!("/proc/sys/{name}"), value) {
+        // Some handlers insist on the newline (kernel/printk/sysctl.c).
+        if let Err(error) = fs::write(format!("/proc/sys/{name}"), format!("{value}\n")) {
             journal::note(&format!("setting {name} = {value} has no effect: {error}"));
         }
     }

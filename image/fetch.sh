@@ -1,0 +1,82 @@
+#!/bin/bash
+# Brings kernel, firmware and busybox from Debian: image/fetch.sh CACHE_DIRECTORY auto|backports|stable
+#
+# Packages are authenticated by Debian's archive key and only unpacked; the system's own package sources
+# and installed packages are neither read nor changed. `auto` takes the newer kernel of bookworm-backports
+# and, where that cannot be had, bookworm's own. What is in the cache is not asked for again; remove the
+# cache to get newer packages.
+#
+# 1. package lists through a private sources.list
+# 2. the packages
+# 3. their files under CACHE/root, the kernel's release in CACHE/release
+set -euo pipefail
+
+cache=$(realpath -m "$1")
+choice=$2
+here=$(dirname "$(realpath "$0")")
+stamp=$cache/complete-$choice
+
+[[ -e $stamp ]] && exit 0
+mkdir -p "$cache"/{lists/partial,archives/partial,packages}
+
+: >"$cache/dpkg-status"
+for suite in bookworm bookworm-updates bookworm-backports; do
+	echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+		"http://deb.debian.org/debian $suite main non-free-firmware"
+done >"$cache/sources.list"
+echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+	"http://deb.debian.org/debian-security bookworm-security main non-free-firmware" >>"$cache/sources.list"
+apt_options=(
+	-o Dir::Etc::sourcelist="$cache/sources.list" -o Dir::Etc::sourceparts=-
+	-o Dir::State="$cache" -o Dir::State::lists="$cache/lists" -o Dir::State::status="$cache/dpkg-status"
+	-o Dir::Cache="$cache" -o APT::Architecture=amd64 -o APT::Sandbox::User=root
+	-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
+	-o Acquire::Retries=3
+)
+
+echo "fetching Debian's package lists" >&2
+# A missing backports suite is no error: apt then knows no such release.
+apt-get "${apt_options[@]}" -qq update >&2 || echo "some package lists cannot be had" >&2
+
+# The kernel's package name (its metapackage depends on it) in a release, or nothing.
+kernel_package() {
+	apt-cache "${apt_options[@]}" show "linux-image-amd64/$1" 2>/dev/null |
+		awk '/^Depends: linux-image-/ && !seen++ { sub(/,.*/, "", $2); print $2 }'
+}
+
+release=
+case $choice in
+auto) order=(bookworm-backports bookworm-security bookworm) ;;
+backports) order=(bookworm-backports) ;;
+stable) order=(bookworm-security bookworm) ;;
+*)
+	echo "kernel '$choice': choose auto, backports or stable" >&2
+	exit 2
+	;;
+esac
+for release in "${order[@]}"; do
+	kernel=$(kernel_package "$release")
+	[[ -z $kernel ]] || break
+done
+if [[ -z $kernel ]]; then
+	echo "no kernel can be had from ${order[*]}: is http://deb.debian.org reachable?" >&2
+	exit 1
+fi
+
+firmware_release=bookworm
+[[ $release != bookworm-backports ]] || firmware_release=bookworm-backports
+mapfile -t firmware < <(awk '!/^#/ && NF { print $1 }' "$here/firmware.list" | sort -u)
+echo "fetching $kernel from $release, ${firmware[*]}, busybox-static" >&2
+rm -rf "${cache:?}/packages" "$cache/root"
+mkdir -p "$cache/packages" "$cache/root"
+(cd "$cache/packages" && apt-get "${apt_options[@]}" -qq download \
+	"$kernel" "${firmware[@]/%//$firmware_release}" busybox-static >&2)
+for package in "$cache"/packages/*.deb; do
+	dpkg-deb -x "$package" "$cache/root"
+done
+
+echo "${kernel#linux-image-}" >"$cache/release"
+# The date of the kernel package is the date of everything in the image.
+date -r "$cache/root/boot/vmlinuz-${kernel#linux-image-}" +%s >"$cache/date"
+rm -f "$cache"/complete-*
+touch "$stamp"
