@@ -98,3 +98,9 @@ pub const FORWARD_TEXT_BYTES_MAX: u64 = 4096;
 /// pieces at most double by alignment, and each small one wastes less than two gaps.
 pub const FORWARD_SCRATCH_BYTES: u64 =
     2 * FORWARD_BYTES_MAX + 32 * FORWARD_SEGMENTS_MAX as u64 + 4096;
+
+/// Longest kernel release kept or taken from a peer, in bytes (`__NEW_UTS_LEN` is 64).
+pub const KERNEL_RELEASE_LENGTH_MAX: usize = 64;
+
+/// Largest vDSO image read, in bytes (Linux 6.18 has two pages).
+pub const VDSO_BYTES_MAX: usize = 1 << 16;

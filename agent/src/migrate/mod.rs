@@ -1,1 +1,3 @@
 //! One move of a process: freeze, inspect, image, memory transfer, restore.
+
+pub mod cantmove;

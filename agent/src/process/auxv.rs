@@ -17,6 +17,9 @@ pub struct Entry {
 /// AT_SYSINFO_EHDR: where the vDSO was mapped at exec.
 pub const KEY_VDSO: u64 = 33;
 
+/// AT_SECURE: not 0 when exec gave the program privileges that its caller did not have.
+pub const KEY_SECURE: u64 = 23;
+
 /// The entries of a 64-bit process, without the AT_NULL at the end. Nothing for one without memory.
 ///
 /// # Errors

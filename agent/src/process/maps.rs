@@ -266,6 +266,13 @@ fn parse_pair<T>(
 /// When the process is gone, or its file cannot be read or understood.
 pub fn read(pid: u32) -> Result<Vec<Mapping>, ReadError> {
     let contents = read_file(pid, FILE, MAPS_BYTES_MAX)?;
+    if field::lines(&contents).count() > MAPPINGS_MAX {
+        return Err(ReadError::TooLarge {
+            pid,
+            file: FILE.to_owned(),
+            limit: MAPPINGS_MAX,
+        });
+    }
     parse(&contents).map_err(|cause| ReadError::Malformed { pid, cause })
 }
 

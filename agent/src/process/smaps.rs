@@ -23,6 +23,8 @@ pub struct MappingDetail {
     pub anonymous_bytes: u64,
     /// What of it is in swap, in bytes.
     pub swap_bytes: u64,
+    /// The memory protection key (pkeys(7)); 0 is what every mapping begins with.
+    pub protection_key: u32,
     /// The line `VmFlags`; empty if the kernel does not write one.
     pub flags: VmFlags,
 }
@@ -188,8 +190,7 @@ pub fn parse(contents: &[u8]) -> Result<Vec<MappingDetail>, ParseError> {
             line,
             expected,
         };
-        // Keys begin with a capital letter, addresses are written in small hexadecimal digits.
-        if !text.first().is_some_and(u8::is_ascii_uppercase) {
+        if begins_mapping(text) {
             let mapping = parse_line(text).map_err(error)?;
             if details.len() == MAPPINGS_MAX {
                 return Err(error("an end: there are more mappings than Limosa handles"));
@@ -200,6 +201,7 @@ pub fn parse(contents: &[u8]) -> Result<Vec<MappingDetail>, ParseError> {
                 resident_bytes: 0,
                 anonymous_bytes: 0,
                 swap_bytes: 0,
+                protection_key: 0,
                 flags: VmFlags::NONE,
             });
             continue;
@@ -212,11 +214,19 @@ pub fn parse(contents: &[u8]) -> Result<Vec<MappingDetail>, ParseError> {
             b"Rss" => detail.resident_bytes = size()?,
             b"Anonymous" => detail.anonymous_bytes = size()?,
             b"Swap" => detail.swap_bytes = size()?,
+            b"ProtectionKey" => {
+                detail.protection_key = field::decimal(value).ok_or(error("a protection key"))?;
+            }
             b"VmFlags" => detail.flags = VmFlags::parse(value),
             _ => {}
         }
     }
     Ok(details)
+}
+
+/// Keys begin with a capital letter, addresses are written in small hexadecimal digits.
+fn begins_mapping(line: &[u8]) -> bool {
+    !line.first().is_some_and(u8::is_ascii_uppercase)
 }
 
 /// The mappings of a process with their details. A zombie and a kernel thread have none.
@@ -225,6 +235,16 @@ pub fn parse(contents: &[u8]) -> Result<Vec<MappingDetail>, ParseError> {
 /// When the process is gone, or its file cannot be read or understood.
 pub fn read(pid: u32) -> Result<Vec<MappingDetail>, ReadError> {
     let contents = read_file(pid, FILE, SMAPS_BYTES_MAX)?;
+    let mappings = field::lines(&contents)
+        .filter(|(_, line)| begins_mapping(line))
+        .count();
+    if mappings > MAPPINGS_MAX {
+        return Err(ReadError::TooLarge {
+            pid,
+            file: FILE.to_owned(),
+            limit: MAPPINGS_MAX,
+        });
+    }
     parse(&contents).map_err(|cause| ReadError::Malformed { pid, cause })
 }
 

@@ -1,0 +1,78 @@
+//! Whether what runs on one node can run on another: pure comparison of what the two can do.
+
+use super::reason;
+use crate::sys::probe::Capabilities;
+use crate::wire::supervisor::Reason;
+
+/// Why no process of this home can go to this remote; nothing if it can.
+#[must_use]
+pub fn compare_nodes(home: &Capabilities, remote: &Capabilities) -> Vec<Reason> {
+    let mut reasons = remote.missing_for_guests();
+    let lacking = home.cpu.extensions_lacking_on(&remote.cpu);
+    if !lacking.is_empty() {
+        reasons.push(reason(
+            "cpu",
+            format!(
+                "the remote's CPU lacks what programs here may use already: {}; choose a node with \
+                 a CPU at least as new",
+                lacking.join(", ")
+            ),
+        ));
+    }
+    judge_extended_state(home, remote, &mut reasons);
+    match (home.vdso, remote.vdso) {
+        (None, _) => {}
+        (Some(here), Some(there)) if here.is_interchangeable_with(&there) => {}
+        _ => reasons.push(reason(
+            "vdso",
+            format!(
+                "the kernels' vDSOs have their functions at different places (Linux {} at home, {} on \
+                 the remote); boot both with the same kernel",
+                home.kernel_release, remote.kernel_release
+            ),
+        )),
+    }
+    reasons
+}
+
+fn judge_extended_state(home: &Capabilities, remote: &Capabilities, reasons: &mut Vec<Reason>) {
+    let (here, there) = (
+        home.cpu.extended_state_parts,
+        remote.cpu.extended_state_parts,
+    );
+    if here & !there != 0 {
+        reasons.push(reason(
+            "extended-state",
+            format!(
+                "the remote's kernel keeps fewer registers than home's (XCR0 0x{there:x}, here \
+                 0x{here:x}); choose another node or boot both with the same kernel options"
+            ),
+        ));
+    } else if here != there && !home.cpu.saves_compactly() {
+        // The dynamic linker has measured the state at start. XSAVE writes every part that the kernel
+        // has switched on, in use or not, and so beyond the space that it reserved; XSAVEC does not.
+        reasons.push(reason(
+            "extended-state",
+            format!(
+                "the remote's CPU has more registers (XCR0 0x{there:x}, here 0x{here:x}) than programs \
+                 started here leave room for; choose a node with the same kind of CPU"
+            ),
+        ));
+    }
+}
+
+/// Why these threads cannot have the same ids on the remote; nothing if they can.
+#[must_use]
+pub fn compare_pids(tids: &[u32], remote: &Capabilities) -> Vec<Reason> {
+    match tids.iter().max() {
+        Some(highest) if *highest >= remote.pid_end => vec![reason(
+            "pid-range",
+            format!(
+                "the remote numbers processes only up to {}, and thread {highest} is beyond; \
+                 'sysctl kernel.pid_max=4194304' there raises that",
+                remote.pid_end.saturating_sub(1)
+            ),
+        )],
+        _ => Vec::new(),
+    }
+}
