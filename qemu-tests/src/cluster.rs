@@ -28,6 +28,9 @@ const DOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stopped agent or virtual machine may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long QEMU may take from its start to its sockets, on a busy machine.
+const LAB_PORT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Memory of a virtual machine that boots a kernel, or an image: firmware wants more.
 const KERNEL_MEMORY_MIB: u32 = 256;
 const IMAGE_MEMORY_MIB: u32 = 512;
@@ -63,6 +66,8 @@ pub struct LabOptions {
     pub agent_arguments: Vec<String>,
     /// Memory of each virtual machine.
     pub memory_mib: Option<u32>,
+    /// The limosa binary; by default that beside the lab's, or `$LIMOSA_BINARY`.
+    pub limosa: Option<PathBuf>,
 }
 
 impl LabOptions {
@@ -112,7 +117,7 @@ impl Lab {
         if options.nodes == 0 || options.nodes > NODES_MAX {
             return Err(LabError::Usage(format!("a lab has 1 to {NODES_MAX} nodes")));
         }
-        let programs = find_programs()?;
+        let programs = find_programs(options.limosa.as_deref())?;
         let state = StateDirectory::of(&options.name.clone().unwrap_or_else(unused_name))?;
         if state.path().exists() && !state.is_up() {
             // What a killed daemon left must not be in the way of the next lab.
@@ -473,9 +478,14 @@ impl NodeHandle<'_> {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Connects to the lab port of a virtual machine.
+    /// Connects to the lab port of a virtual machine, which QEMU opens a moment after its start.
     pub fn lab_port(&self) -> Result<LabPort, LabError> {
-        LabPort::connect(&self.status()?.directory.join("lab-port"))
+        let path = self.status()?.directory.join("lab-port");
+        wait_until(
+            LAB_PORT_TIMEOUT,
+            format!("QEMU opens the lab port of {}", self.name),
+            || LabPort::connect(&path),
+        )
     }
 
     /// Unplugs the node from the network and from the mains.
@@ -543,10 +553,11 @@ fn lab_binary() -> Result<PathBuf, LabError> {
     beside("lab")
 }
 
-fn find_programs() -> Result<Programs, LabError> {
-    let limosa = match std::env::var_os("LIMOSA_BINARY") {
+fn find_programs(limosa: Option<&Path>) -> Result<Programs, LabError> {
+    let named = limosa.map(PathBuf::from);
+    let limosa = match named.or_else(|| std::env::var_os("LIMOSA_BINARY").map(PathBuf::from)) {
         Some(path) => fs::canonicalize(&path).map_err(|error| LabError::Missing {
-            what: format!("$LIMOSA_BINARY, {} ({error})", path.display()),
+            what: format!("the limosa binary {} ({error})", path.display()),
             remedy: "name the limosa binary by its path".into(),
         })?,
         None => beside("limosa")?,
