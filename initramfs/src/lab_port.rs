@@ -9,7 +9,8 @@
 //!
 //! Both directions: one JSON object a line, ended by `\n`, at most [`LINE_BYTES_MAX`] bytes with it.
 //! Bytes of files and of commands' output travel as lower-case hexadecimal in `hex`. A reader ignores
-//! keys and events that it does not know. A field that is absent has its default.
+//! keys and events that it does not know. A field that is absent has its default. Empty lines are passed over: a
+//! host may begin with one, to end what an earlier host left unfinished.
 //!
 //! ## Node to host: events of the node
 //!
@@ -175,10 +176,7 @@ impl LabPort {
                 self.host = Host::Absent {
                     look_again: now + ABSENT_INTERVAL,
                 };
-                // The next host starts at the start of a line, in both directions.
-                self.inbox.clear();
-                self.discarding = false;
-                self.sent_bytes = 0;
+                self.forget_host();
                 return incoming;
             }
             (Host::Absent { .. }, false) => {
@@ -211,6 +209,15 @@ impl LabPort {
         }
     }
 
+    /// The next host starts at the start of a line, in both directions.
+    fn forget_host(&mut self) {
+        let mut rest = vec![0; 64 * 1024];
+        while matches!(rustix::io::read(&self.device, rest.as_mut_slice()), Ok(1..)) {}
+        self.inbox.clear();
+        self.discarding = false;
+        self.sent_bytes = 0;
+    }
+
     fn poll_now(&self) -> PollFlags {
         let mut wanted = [PollFd::new(&self.device, PollFlags::IN | PollFlags::OUT)];
         let at_once = Timespec {
@@ -234,7 +241,7 @@ impl LabPort {
             }
             while let Some(end) = self.inbox.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.inbox.drain(..=end).collect();
-                if std::mem::take(&mut self.discarding) {
+                if std::mem::take(&mut self.discarding) || line == b"\n" {
                     continue;
                 }
                 match lab_message::parse(&line) {

@@ -1,6 +1,8 @@
-//! Kernel settings that a node needs, each with its reason.
+//! Kernel settings and limits that a node needs, each with its reason.
 
 use std::fs;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::journal;
 
@@ -25,6 +27,14 @@ const SETTINGS: [(&str, &str); 9] = [
     ("kernel/yama/ptrace_scope", "0"),
 ];
 
+/// What all programs of the node inherit: the defaults count on many users on one machine, and on a small
+/// one they are smaller than what a guest brings.
+const LIMITS: [(Resource, Option<u64>); 3] = [
+    (Resource::Nofile, Some(524_288)),
+    (Resource::Nproc, None),
+    (Resource::Memlock, None),
+];
+
 /// Controllers that the agent uses to bound guests.
 const CONTROLLERS: [&str; 4] = ["+cpu", "+memory", "+pids", "+io"];
 
@@ -39,6 +49,17 @@ pub(crate) fn apply() {
     for controller in CONTROLLERS {
         if let Err(error) = fs::write("/sys/fs/cgroup/cgroup.subtree_control", controller) {
             journal::note(&format!("no cgroup controller {controller}: {error}"));
+        }
+    }
+    for (resource, value) in LIMITS {
+        if let Err(error) = setrlimit(
+            resource,
+            Rlimit {
+                current: value,
+                maximum: value,
+            },
+        ) {
+            journal::note(&format!("limit {resource:?} keeps its default: {error}"));
         }
     }
 }
