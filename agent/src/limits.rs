@@ -104,3 +104,6 @@ pub const KERNEL_RELEASE_LENGTH_MAX: usize = 64;
 
 /// Largest vDSO image read, in bytes (Linux 6.18 has two pages).
 pub const VDSO_BYTES_MAX: usize = 1 << 16;
+
+/// Longest datagram between agents, in bytes: fits the smallest IPv6 link without fragments.
+pub const DATAGRAM_BYTES_MAX: usize = 1232;
