@@ -107,3 +107,21 @@ pub const VDSO_BYTES_MAX: usize = 1 << 16;
 
 /// Longest datagram between agents, in bytes: fits the smallest IPv6 link without fragments.
 pub const DATAGRAM_BYTES_MAX: usize = 1232;
+
+/// Longest beacon, in bytes with its envelope.
+pub const BEACON_BYTES_MAX: usize = 512;
+
+/// Longest version text of an agent, in bytes.
+pub const VERSION_LENGTH_MAX: usize = 24;
+
+/// Most network interfaces of a node that are looked at.
+pub const INTERFACES_MAX: usize = 256;
+
+/// Most addresses of one network interface that are looked at.
+pub const INTERFACE_ADDRESSES_MAX: usize = 16;
+
+/// Longest membership message with the load in front of it, in bytes.
+pub const MEMBERSHIP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 60;
+
+/// Longest load in front of a membership message, in bytes with its length.
+pub const LOAD_BYTES_MAX: usize = 64;

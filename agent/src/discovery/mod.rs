@@ -1,1 +1,9 @@
-//! Finding each other: the beacon protocol and the multicast sockets.
+//! Finding each other, without DHCP, router or name server.
+//!
+//! Pure: [`beacon`] (what is said), [`schedule`] (when), [`interfaces`] (what the kernel tells of the
+//! network interfaces). Glue: [`multicast`] (the sockets).
+
+pub mod beacon;
+pub mod interfaces;
+pub mod multicast;
+pub mod schedule;

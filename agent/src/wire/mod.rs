@@ -1,5 +1,6 @@
 //! What travels between processes and nodes: frames, messages (CBOR), version negotiation.
 
+pub mod bytes;
 pub mod control;
 pub mod frame;
 pub mod hello;

@@ -1,0 +1,96 @@
+//! Samples this node's load, once a second.
+//!
+//! The load is the number of threads that run or wait for a CPU, without our own, as an exponential
+//! average with a time constant of about three samples: a compile job shows within seconds, a single
+//! short command hardly. The kernel's one-minute average would be too slow to steer by.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use super::{ShortLoad, procfs, speed};
+
+/// Weight of a new sample.
+const NEW_SAMPLE_WEIGHT: f32 = 0.3;
+
+/// Longest part of a kernel text that is read; the lines used are at its beginning.
+const TEXT_BYTES_MAX: u64 = 4096;
+
+/// The meter and its last values.
+pub struct Meter {
+    load: f32,
+    short: ShortLoad,
+}
+
+impl Meter {
+    /// Measures the CPUs; takes a few milliseconds.
+    #[must_use]
+    pub fn start() -> Meter {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let short = ShortLoad {
+            cpus: u16::try_from(cpus).unwrap_or(u16::MAX),
+            speed: speed::measure(),
+            ..ShortLoad::default()
+        };
+        let mut meter = Meter { load: 0.0, short };
+        // Without /proc, which the agent's start checks, the first values stay zero.
+        let _ = meter.sample();
+        meter
+    }
+
+    /// Takes a sample. On an error the old values stay.
+    pub fn sample(&mut self) -> io::Result<()> {
+        let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let runnable = procfs::runnable(&read("/proc/loadavg")?)
+            .ok_or_else(|| odd("/proc/loadavg cannot be understood"))?;
+        let memory = procfs::memory(&read("/proc/meminfo")?)
+            .ok_or_else(|| odd("/proc/meminfo cannot be understood"))?;
+        self.load = average(self.load, runnable.saturating_sub(1));
+        self.short.load_centi = (self.load * 100.0) as u32;
+        self.short.memory_total_kib = memory.total_kib;
+        self.short.memory_free_kib = memory.available_kib;
+        Ok(())
+    }
+
+    /// Tells how many guests run here.
+    pub fn set_guests(&mut self, guests: u32) {
+        self.short.guests = guests;
+    }
+
+    /// The last values.
+    #[must_use]
+    pub fn short(&self) -> ShortLoad {
+        self.short
+    }
+}
+
+fn average(before: f32, sample: u32) -> f32 {
+    before + NEW_SAMPLE_WEIGHT * (sample as f32 - before)
+}
+
+fn read(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(TEXT_BYTES_MAX)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_follows_a_steady_load_and_forgets_a_short_one() {
+        let steady = (0..10).fold(0.0, |load, _| average(load, 4));
+        assert!((3.8..=4.0).contains(&steady), "{steady}");
+        let after = (0..10).fold(average(0.0, 1), |load, _| average(load, 0));
+        assert!(after < 0.02, "{after}");
+    }
+
+    #[test]
+    fn this_node_has_cpus_speed_and_memory() {
+        let short = Meter::start().short();
+        assert!(short.cpus > 0 && short.speed > 0);
+        assert!(short.memory_total_kib >= short.memory_free_kib && short.memory_free_kib > 0);
+    }
+}
