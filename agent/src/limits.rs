@@ -40,6 +40,9 @@ pub const HELLO_BYTES_MAX: usize = 1024;
 /// Most nodes of a cluster that one agent keeps track of; further ones are refused, in words.
 pub const MEMBERS_MAX: usize = 1024;
 
+/// Most addresses from which one node is heard that are kept.
+pub const HEARD_ADDRESSES_MAX: usize = 4;
+
 /// Most addresses of one node that are kept and announced.
 pub const NODE_ADDRESSES_MAX: usize = 8;
 

@@ -1,1 +1,554 @@
-//! x
+//! The table of nodes: what beacons and membership messages told of each.
+//!
+//! Bounded: at most [`MEMBERS_MAX`] nodes; a new one takes the place of the longest lost or left one, and
+//! is turned away if all are present. All times are since an arbitrary start and never go back.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::MemberState;
+use super::codec::MemberIdentity;
+use super::names::Known;
+use super::numbers::Claim;
+use super::swim::Standing;
+use crate::discovery::beacon::Beacon;
+use crate::limits::{HEARD_ADDRESSES_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX};
+use crate::load::ShortLoad;
+use crate::wire::bytes::AddressBytes;
+use crate::wire::supervisor::{NodeId, NodeName};
+
+/// An address from which a node was not heard for so long makes room for one from which it is heard.
+const ADDRESS_STALE_AFTER: Duration = Duration::from_secs(12);
+
+/// How long a node that joined may stay unconfirmed, and silent, before it is forgotten.
+const JOINED_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a lost node is shown.
+const LOST_FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
+
+/// How long a node that left is shown.
+const LEFT_FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
+
+/// One other node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its static public key.
+    pub public_key: [u8; 32],
+    /// When its agent started.
+    pub epoch: u64,
+    /// Generation of its membership identity, as its last beacon said.
+    pub generation: u64,
+    /// The number it goes by; 0 if it has none.
+    pub number: u16,
+    /// What is known of its life.
+    pub state: MemberState,
+    /// Version of its agent.
+    pub version: String,
+    /// Its load as last told.
+    pub load: ShortLoad,
+    port: u16,
+    heard_from: heapless::Vec<(SocketAddr, Duration), HEARD_ADDRESSES_MAX>,
+    announced: heapless::Vec<AddressBytes, NODE_ADDRESSES_MAX>,
+    newest: (u64, u64),
+    heard: Duration,
+    since: Duration,
+}
+
+/// What a beacon brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A node that was not known, or a known one that has started again.
+    New,
+    /// A known node.
+    Known,
+    /// A known node that goes.
+    Leaving,
+    /// An older beacon than one heard already.
+    Old,
+    /// A new node for which there is no room.
+    Full,
+}
+
+/// What happened to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// It is a member now (also: again).
+    Joined(NodeName),
+    /// It does not answer.
+    Suspect(NodeName),
+    /// It answers again.
+    Alive(NodeName),
+    /// It is taken for dead.
+    Lost(NodeName),
+    /// It said that it goes.
+    Left(NodeName),
+}
+
+/// All other nodes.
+#[derive(Debug, Default)]
+pub struct Roster {
+    nodes: BTreeMap<NodeId, Node>,
+}
+
+/// Where a beacon came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Who sent it.
+    pub sender: NodeId,
+    /// In which epoch.
+    pub epoch: u64,
+    /// Its number in that epoch.
+    pub sequence: u64,
+    /// From which address.
+    pub address: SocketAddr,
+}
+
+impl Roster {
+    /// The nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// How many nodes are present.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.nodes
+            .values()
+            .filter(|node| node.state.is_present())
+            .count()
+    }
+
+    /// A beacon was heard.
+    pub fn hear_beacon(&mut self, now: Duration, origin: Origin, beacon: &Beacon) -> Heard {
+        let order = (origin.epoch, origin.sequence);
+        if let Some(node) = self.nodes.get_mut(&origin.sender) {
+            if order < node.newest {
+                if origin.epoch == node.epoch && node.state.is_present() {
+                    node.heard_at(now, origin.address);
+                }
+                return Heard::Old;
+            }
+            let again = origin.epoch > node.epoch;
+            node.tell(now, origin, beacon);
+            return match (beacon.leaving, again) {
+                (true, _) => Heard::Leaving,
+                (false, true) => Heard::New,
+                (false, false) => Heard::Known,
+            };
+        }
+        if beacon.leaving {
+            return Heard::Old;
+        }
+        // The same PC after a boot: its former self is only in the way.
+        self.nodes
+            .retain(|_, node| node.state.is_present() || node.name != *beacon.name);
+        if !self.make_room() {
+            return Heard::Full;
+        }
+        self.nodes
+            .insert(origin.sender, Node::new(now, origin, beacon));
+        Heard::New
+    }
+
+    /// A membership message was heard.
+    pub fn hear(&mut self, now: Duration, sender: NodeId, address: SocketAddr, load: ShortLoad) {
+        if let Some(node) = self.nodes.get_mut(&sender) {
+            node.heard_at(now, address);
+            node.load = load;
+        }
+    }
+
+    /// SWIM has changed its mind about a node.
+    pub fn set_standing(
+        &mut self,
+        now: Duration,
+        identity: MemberIdentity,
+        standing: Standing,
+    ) -> Option<MemberEvent> {
+        let node = self.nodes.get_mut(&identity.id)?;
+        let state = match (standing, node.state) {
+            // The dissemination of its own "I go", or of what it was before it went.
+            (_, MemberState::Left) if identity.generation <= node.generation => return None,
+            (Standing::Alive, _) => MemberState::Alive,
+            (Standing::Suspect, _) => MemberState::Suspect,
+            (Standing::Down, MemberState::Joined) => return None,
+            (Standing::Down, _) => MemberState::Lost,
+        };
+        node.change(now, state)
+    }
+
+    /// A node has said that it goes.
+    pub fn set_left(&mut self, now: Duration, id: NodeId) -> Option<MemberEvent> {
+        self.nodes.get_mut(&id)?.change(now, MemberState::Left)
+    }
+
+    /// Forgets what need not be shown any more.
+    pub fn forget(&mut self, now: Duration) {
+        self.nodes.retain(|_, node| match node.state {
+            MemberState::Alive | MemberState::Suspect => true,
+            MemberState::Joined => now < node.heard + JOINED_FORGOTTEN_AFTER,
+            MemberState::Lost => now < node.since + LOST_FORGOTTEN_AFTER,
+            MemberState::Left => now < node.since + LEFT_FORGOTTEN_AFTER,
+        });
+    }
+
+    /// The numbers that other nodes claim; nodes that left claim none.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim<'_>> {
+        let staying = self
+            .nodes
+            .values()
+            .filter(|node| node.state != MemberState::Left);
+        staying
+            .map(|node| Claim {
+                number: node.number,
+                name: &node.name,
+                epoch: node.epoch,
+                id: node.id,
+            })
+            .collect()
+    }
+
+    fn make_room(&mut self) -> bool {
+        if self.nodes.len() < MEMBERS_MAX {
+            return true;
+        }
+        let absent = self.nodes.values().filter(|node| !node.state.is_present());
+        let oldest = absent.min_by_key(|node| node.since).map(|node| node.id);
+        oldest.is_some_and(|id| self.nodes.remove(&id).is_some())
+    }
+}
+
+impl Node {
+    fn new(now: Duration, origin: Origin, beacon: &Beacon) -> Node {
+        let mut node = Node {
+            id: origin.sender,
+            name: String::new(),
+            public_key: beacon.public_key.0,
+            epoch: origin.epoch,
+            generation: beacon.generation,
+            number: 0,
+            state: MemberState::Joined,
+            version: String::new(),
+            load: beacon.load,
+            port: beacon.port,
+            heard_from: heapless::Vec::new(),
+            announced: heapless::Vec::new(),
+            newest: (0, 0),
+            heard: now,
+            since: now,
+        };
+        node.tell(now, origin, beacon);
+        node
+    }
+
+    fn tell(&mut self, now: Duration, origin: Origin, beacon: &Beacon) {
+        self.epoch = origin.epoch;
+        self.newest = (origin.epoch, origin.sequence);
+        if self.name != *beacon.name {
+            self.name = beacon.name.as_str().to_owned();
+        }
+        if self.version != *beacon.version {
+            self.version = beacon.version.as_str().to_owned();
+        }
+        self.generation = self.generation.max(beacon.generation);
+        self.number = beacon.number;
+        self.load = beacon.load;
+        self.port = beacon.port;
+        self.announced.clone_from(&beacon.addresses);
+        self.heard_at(now, origin.address);
+    }
+
+    fn heard_at(&mut self, now: Duration, address: SocketAddr) {
+        self.heard = now;
+        if let Some(known) = self
+            .heard_from
+            .iter_mut()
+            .find(|(known, _)| *known == address)
+        {
+            known.1 = now;
+        } else {
+            if self.heard_from.is_full() {
+                let stalest = (0..self.heard_from.len()).min_by_key(|&i| self.heard_from[i].1);
+                if let Some(stalest) = stalest {
+                    self.heard_from.remove(stalest);
+                }
+            }
+            // Cannot fail: there is room now.
+            let _ = self.heard_from.push((address, now));
+        }
+        self.heard_from
+            .retain(|(_, heard)| now < *heard + ADDRESS_STALE_AFTER);
+    }
+
+    fn change(&mut self, now: Duration, state: MemberState) -> Option<MemberEvent> {
+        let before = std::mem::replace(&mut self.state, state);
+        if before == state {
+            return None;
+        }
+        self.since = now;
+        let name = self.node_name();
+        Some(match (before, state) {
+            (MemberState::Suspect, MemberState::Alive) => MemberEvent::Alive(name),
+            (_, MemberState::Alive) => MemberEvent::Joined(name),
+            (_, MemberState::Suspect) => MemberEvent::Suspect(name),
+            (_, MemberState::Left) => MemberEvent::Left(name),
+            (_, MemberState::Lost | MemberState::Joined) => MemberEvent::Lost(name),
+        })
+    }
+
+    /// Its name and id.
+    #[must_use]
+    pub fn node_name(&self) -> NodeName {
+        NodeName {
+            id: self.id,
+            name: self.name.clone(),
+        }
+    }
+
+    /// Its membership identity.
+    #[must_use]
+    pub fn identity(&self) -> MemberIdentity {
+        let address = self.addresses().first().copied();
+        MemberIdentity {
+            id: self.id,
+            generation: self.generation,
+            address,
+        }
+    }
+
+    /// Where it can be reached: where it was heard from, then what it announced; without repetition.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let heard = self.heard_from.iter().map(|(address, _)| *address);
+        let announced = self
+            .announced
+            .iter()
+            .map(|ip| SocketAddr::new(ip.0, self.port));
+        for address in heard.chain(announced) {
+            if !addresses.iter().any(|known| same_place(known, &address)) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// The addresses to send a datagram to: the first, or all while it is in doubt whether that works.
+    #[must_use]
+    pub fn datagram_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses();
+        if self.state == MemberState::Alive {
+            addresses.truncate(1);
+        }
+        addresses.truncate(HEARD_ADDRESSES_MAX);
+        addresses
+    }
+
+    /// What it can be called by.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known {
+            number: self.number,
+            name: self.name.clone(),
+            id: self.id,
+            addresses: self.addresses(),
+        }
+    }
+}
+
+fn same_place(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    one.ip() == other.ip() && one.port() == other.port() && (!link_local(one.ip()) || one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::bytes::ByteArray;
+
+    fn beacon(name: &str) -> Beacon {
+        Beacon {
+            name: name.try_into().unwrap(),
+            public_key: ByteArray([1; 32]),
+            generation: 1,
+            port: 4460,
+            addresses: [AddressBytes("10.0.0.1".parse().unwrap())]
+                .into_iter()
+                .collect(),
+            number: 3,
+            version: "0.1.0".try_into().unwrap(),
+            answer_wanted: false,
+            leaving: false,
+            load: ShortLoad::default(),
+        }
+    }
+
+    fn origin(sender: u16, sequence: u64, address: &str) -> Origin {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&sender.to_le_bytes());
+        let address = address.parse().unwrap();
+        Origin {
+            sender: NodeId(id),
+            epoch: 1,
+            sequence,
+            address,
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn state(roster: &Roster) -> MemberState {
+        roster.nodes().next().unwrap().state
+    }
+
+    const HERE: &str = "[fe80::1%2]:4460";
+
+    #[test]
+    fn a_node_goes_through_its_states_and_each_change_is_told_once() {
+        let mut roster = Roster::default();
+        let from = origin(1, 1, HERE);
+        assert_eq!(roster.hear_beacon(at(0), from, &beacon("a")), Heard::New);
+        assert_eq!(state(&roster), MemberState::Joined);
+        let identity = roster.get(from.sender).unwrap().identity();
+        let name = roster.get(from.sender).unwrap().node_name();
+        let mut set = |standing| roster.set_standing(at(1), identity, standing);
+        assert_eq!(
+            set(Standing::Alive),
+            Some(MemberEvent::Joined(name.clone()))
+        );
+        assert_eq!(set(Standing::Alive), None);
+        assert_eq!(
+            set(Standing::Suspect),
+            Some(MemberEvent::Suspect(name.clone()))
+        );
+        assert_eq!(set(Standing::Alive), Some(MemberEvent::Alive(name.clone())));
+        assert_eq!(
+            set(Standing::Suspect),
+            Some(MemberEvent::Suspect(name.clone()))
+        );
+        assert_eq!(set(Standing::Down), Some(MemberEvent::Lost(name.clone())));
+        assert_eq!(set(Standing::Alive), Some(MemberEvent::Joined(name)));
+    }
+
+    #[test]
+    fn a_node_that_left_is_not_lost_and_comes_back_only_in_a_new_generation() {
+        let mut roster = Roster::default();
+        let from = origin(1, 1, HERE);
+        roster.hear_beacon(at(0), from, &beacon("a"));
+        let identity = roster.get(from.sender).unwrap().identity();
+        roster.set_standing(at(0), identity, Standing::Alive);
+        let goes = Beacon {
+            leaving: true,
+            ..beacon("a")
+        };
+        assert_eq!(
+            roster.hear_beacon(at(1), origin(1, 5, HERE), &goes),
+            Heard::Leaving
+        );
+        assert!(matches!(
+            roster.set_left(at(1), from.sender),
+            Some(MemberEvent::Left(_))
+        ));
+        assert_eq!(roster.set_standing(at(1), identity, Standing::Down), None);
+        assert_eq!(
+            roster.hear_beacon(at(1), origin(1, 4, HERE), &beacon("a")),
+            Heard::Old
+        );
+        assert_eq!(state(&roster), MemberState::Left);
+        let again = MemberIdentity {
+            generation: 2,
+            ..identity
+        };
+        let event = roster.set_standing(at(2), again, Standing::Alive);
+        assert!(matches!(event, Some(MemberEvent::Joined(_))));
+    }
+
+    #[test]
+    fn addresses_heard_go_before_those_announced_and_stale_ones_are_dropped() {
+        let mut roster = Roster::default();
+        let from = origin(1, 1, HERE);
+        roster.hear_beacon(at(0), from, &beacon("a"));
+        roster.hear_beacon(at(0), origin(1, 2, "10.0.0.1:4460"), &beacon("a"));
+        let addresses = |roster: &Roster| -> Vec<String> {
+            let node = roster.get(from.sender).unwrap();
+            node.addresses().iter().map(SocketAddr::to_string).collect()
+        };
+        assert_eq!(addresses(&roster), [HERE, "10.0.0.1:4460"]);
+        roster.hear(
+            at(20),
+            from.sender,
+            "10.0.0.1:4460".parse().unwrap(),
+            ShortLoad::default(),
+        );
+        assert_eq!(addresses(&roster), ["10.0.0.1:4460"]);
+    }
+
+    #[test]
+    fn a_suspect_is_asked_on_every_way_there_is() {
+        let mut roster = Roster::default();
+        let from = origin(1, 1, HERE);
+        roster.hear_beacon(at(0), from, &beacon("a"));
+        let identity = roster.get(from.sender).unwrap().identity();
+        let ways = |roster: &Roster| roster.get(from.sender).unwrap().datagram_addresses().len();
+        roster.set_standing(at(0), identity, Standing::Alive);
+        assert_eq!(ways(&roster), 1);
+        roster.set_standing(at(0), identity, Standing::Suspect);
+        assert_eq!(ways(&roster), 2);
+    }
+
+    #[test]
+    fn a_pc_that_was_booted_again_replaces_its_lost_self() {
+        let mut roster = Roster::default();
+        roster.hear_beacon(at(0), origin(1, 1, HERE), &beacon("a"));
+        let identity = roster.get(origin(1, 1, HERE).sender).unwrap().identity();
+        roster.set_standing(at(0), identity, Standing::Alive);
+        roster.set_standing(at(1), identity, Standing::Down);
+        roster.hear_beacon(at(2), origin(2, 1, HERE), &beacon("a"));
+        assert_eq!(roster.nodes().count(), 1);
+        assert_eq!(state(&roster), MemberState::Joined);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_the_longest_absent_node_makes_room() {
+        let mut roster = Roster::default();
+        for node in 0..MEMBERS_MAX as u16 {
+            roster.hear_beacon(at(0), origin(node, 1, HERE), &beacon(&format!("n{node}")));
+        }
+        let one_more = origin(MEMBERS_MAX as u16, 1, HERE);
+        assert_eq!(
+            roster.hear_beacon(at(0), one_more, &beacon("more")),
+            Heard::Full
+        );
+        roster.set_left(at(1), origin(7, 1, HERE).sender);
+        assert_eq!(
+            roster.hear_beacon(at(2), one_more, &beacon("more")),
+            Heard::New
+        );
+        assert!(roster.get(origin(7, 1, HERE).sender).is_none());
+        assert_eq!(roster.nodes().count(), MEMBERS_MAX);
+    }
+
+    #[test]
+    fn a_node_that_was_never_confirmed_is_forgotten() {
+        let mut roster = Roster::default();
+        roster.hear_beacon(at(0), origin(1, 1, HERE), &beacon("a"));
+        roster.forget(at(59));
+        assert_eq!(roster.nodes().count(), 1);
+        roster.forget(at(61));
+        assert_eq!(roster.nodes().count(), 0);
+    }
+}
