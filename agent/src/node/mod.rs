@@ -1,5 +1,19 @@
 //! The agent: one driver that owns all state, its config and its control socket.
 //!
-//! [`cluster`] is its view of the other nodes: who they are and how to connect to them.
+//! [`agent`] is the driver: it starts, stops and hands each event to the file that knows about it.
+//! [`requests`] answers the commands, [`moves`] moves processes, [`supervision`] hears the supervisors.
+//! What the driver owns: [`cluster`] is its view of the other nodes, [`jobs`] (with [`cgroup`]) knows
+//! which processes are ours, [`supervisors`] holds the links to the supervisors, [`control`] is the
+//! socket of the commands.
 
+pub mod agent;
+pub mod cgroup;
 pub mod cluster;
+pub mod config;
+pub mod control;
+pub mod jobs;
+pub mod moves;
+pub mod requests;
+pub mod supervision;
+pub mod supervisors;
+pub mod users;

@@ -83,8 +83,8 @@ pub enum ControlResponse {
 /// How a caller of [`ControlRequest::Run`] goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Running {
-    /// It is in the job's cgroup: execute the program.
-    InCgroup {
+    /// It is part of a job: execute the program.
+    InJob {
         /// The job's number.
         job: u32,
     },
@@ -287,8 +287,8 @@ pub struct SupervisorRow {
     pub supervisor_pid: u32,
     /// `deputy` or `guest`.
     pub role: String,
-    /// The process as home numbers it; none while a guest supervisor does not know it yet.
-    pub pid: Option<u32>,
+    /// The process as home numbers it.
+    pub pid: u32,
     /// The other node: where the guest runs, or where it comes from.
     pub node: String,
     /// Where the process is in its journey.

@@ -1,0 +1,355 @@
+//! The cgroups that say which processes are ours.
+//!
+//! ```text
+//! <cgroup2 mount>/limosa-<run directory>/job-1          a job: what `limosa run` started, with children
+//!                                       /job-2-home     a job that is not to leave home
+//!                                       /supervisors    supervisors, so that they end with no service
+//! ```
+//!
+//! No controller is used: membership is all that is wanted, so this works beside any cgroup manager and
+//! on hosts whose controllers are all in cgroup v1. Everything known of a job is in its cgroup's name, so an
+//! agent that starts again finds its jobs there.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Why this node's jobs cannot be kept in cgroups.
+#[derive(Debug)]
+pub enum CgroupError {
+    /// No cgroup2 file system is mounted.
+    NotMounted,
+    /// The directory cannot be made or used.
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for CgroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMounted => f.write_str("no cgroup2 file system is mounted"),
+            Self::Unusable { path, error } => {
+                write!(f, "cannot use the cgroup {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for CgroupError {}
+
+/// A cgroup2 mount, as /proc/self/mountinfo lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Which cgroup is visible there, as /proc/PID/cgroup would name it.
+    pub root: PathBuf,
+    /// Where.
+    pub point: PathBuf,
+}
+
+/// The first cgroup2 mount in the text of a mountinfo file (proc_pid_mountinfo(5)).
+pub fn find_mount(mountinfo: &[u8]) -> Option<Mount> {
+    mountinfo.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut words = line.split(|&byte| byte == b' ');
+        let (root, point) = (words.nth(3)?, words.next()?);
+        // Optional fields follow, of any number, ended by a lone hyphen.
+        words.find(|word| *word == b"-")?;
+        (words.next()? == b"cgroup2").then(|| Mount {
+            root: unescape(root),
+            point: unescape(point),
+        })
+    })
+}
+
+/// Blank, tab, newline and backslash are written as three octal digits.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, behind)) = rest.split_first() {
+        let octal = match (first, behind) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
+            }
+            _ => None,
+        };
+        bytes.push(octal.unwrap_or(first));
+        rest = if octal.is_some() {
+            &behind[3..]
+        } else {
+            behind
+        };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// A job's cgroup, as its name tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobName {
+    /// The job's number.
+    pub number: u32,
+    /// Its processes are not to leave home.
+    pub stay_home: bool,
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = if self.stay_home { "-home" } else { "" };
+        write!(f, "job-{}{suffix}", self.number)
+    }
+}
+
+impl JobName {
+    /// Reads the name of a cgroup; none if it is not a job's.
+    pub fn parse(name: &OsStr) -> Option<Self> {
+        let rest = name.to_str()?.strip_prefix("job-")?;
+        let (number, stay_home) = match rest.strip_suffix("-home") {
+            Some(number) => (number, true),
+            None => (rest, false),
+        };
+        Some(Self {
+            number: number.parse().ok()?,
+            stay_home,
+        })
+    }
+}
+
+/// This agent's cgroups.
+#[derive(Debug)]
+pub struct Cgroups {
+    /// Their directory.
+    directory: PathBuf,
+    /// The same as /proc/PID/cgroup names it.
+    name: PathBuf,
+}
+
+impl Cgroups {
+    /// Finds this agent's cgroups, or makes them. They are named after the run directory, which is
+    /// what distinguishes agents that share a kernel.
+    pub fn open(run_dir: &Path) -> Result<Self, CgroupError> {
+        let mountinfo =
+            fs::read("/proc/self/mountinfo").map_err(|error| CgroupError::Unusable {
+                path: "/proc/self/mountinfo".into(),
+                error,
+            })?;
+        let mount = find_mount(&mountinfo).ok_or(CgroupError::NotMounted)?;
+        let unusable = |path: &Path| {
+            let path = path.to_path_buf();
+            |error| CgroupError::Unusable { path, error }
+        };
+        let run_dir_status = fs::metadata(run_dir).map_err(unusable(run_dir))?;
+        let name = format!(
+            "limosa-{:x}-{:x}",
+            run_dir_status.dev(),
+            run_dir_status.ino()
+        );
+        let directory = mount.point.join(&name);
+        let cgroups = Self {
+            name: mount.root.join(&name),
+            directory,
+        };
+        for path in [cgroups.directory.clone(), cgroups.supervisors()] {
+            make_directory(&path).map_err(unusable(&path))?;
+        }
+        Ok(cgroups)
+    }
+
+    /// Their directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn supervisors(&self) -> PathBuf {
+        self.directory.join("supervisors")
+    }
+
+    fn job(&self, job: JobName) -> PathBuf {
+        self.directory.join(job.to_string())
+    }
+
+    /// The jobs that have a cgroup.
+    pub fn jobs(&self) -> io::Result<Vec<JobName>> {
+        let mut jobs = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            jobs.extend(JobName::parse(&entry?.file_name()));
+        }
+        jobs.sort_unstable();
+        Ok(jobs)
+    }
+
+    /// Makes a job's cgroup and puts a process into it; nothing is left behind if that fails.
+    pub fn start(&self, job: JobName, pid: u32) -> io::Result<()> {
+        let path = self.job(job);
+        fs::create_dir(&path)?;
+        put(&path, pid).inspect_err(|_| {
+            // Still empty, so this can only fail if somebody else removed it.
+            let _ = fs::remove_dir(&path);
+        })
+    }
+
+    /// Puts a supervisor among the supervisors.
+    pub fn put_supervisor(&self, pid: u32) -> io::Result<()> {
+        put(&self.supervisors(), pid)
+    }
+
+    /// The job that a process belongs to.
+    pub fn job_of(&self, pid: u32) -> Option<JobName> {
+        let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+        job_in(&text, &self.name)
+    }
+
+    /// The processes of a job and of the cgroups that it may have made below its own.
+    pub fn processes(&self, job: JobName) -> io::Result<Vec<u32>> {
+        let mut pids = Vec::new();
+        let mut waiting = vec![self.job(job)];
+        while let Some(path) = waiting.pop() {
+            let text = fs::read_to_string(path.join("cgroup.procs"))?;
+            // 0 stands for a process outside our pid namespace.
+            pids.extend(
+                text.lines()
+                    .filter_map(|line| line.parse::<u32>().ok())
+                    .filter(|&pid| pid != 0),
+            );
+            waiting.extend(children(&path)?);
+        }
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// Removes a job's cgroup if no process is left in it, and says whether it did.
+    pub fn remove_if_empty(&self, job: JobName) -> io::Result<bool> {
+        let path = self.job(job);
+        let events = fs::read_to_string(path.join("cgroup.events"))?;
+        if !events.lines().any(|line| line == "populated 0") {
+            return Ok(false);
+        }
+        match remove_tree(&path) {
+            Ok(()) => Ok(true),
+            // A process came in meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is empty; called when the agent stops.
+    pub fn remove_empty(&self) {
+        // What still holds processes stays and is found again by the next agent.
+        for job in self.jobs().unwrap_or_default() {
+            let _ = self.remove_if_empty(job);
+        }
+        let _ = fs::remove_dir(self.supervisors());
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// The job's name in the text of a /proc/PID/cgroup file, if the process is below `ours`.
+fn job_in(text: &[u8], ours: &Path) -> Option<JobName> {
+    let path = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::".as_slice()))?;
+    let below = Path::new(OsStr::from_bytes(path)).strip_prefix(ours).ok()?;
+    JobName::parse(below.iter().next()?)
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn put(cgroup: &Path, pid: u32) -> io::Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), pid.to_string())
+}
+
+fn children(cgroup: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir(cgroup)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            children.push(entry.path());
+        }
+    }
+    Ok(children)
+}
+
+/// rmdir(2) only: the files in a cgroup go with it.
+fn remove_tree(cgroup: &Path) -> io::Result<()> {
+    for child in children(cgroup)? {
+        remove_tree(&child)?;
+    }
+    fs::remove_dir(cgroup)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_on_unified_and_on_hybrid_hosts() {
+        let unified = b"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
+        let mount = find_mount(unified).unwrap();
+        assert_eq!(
+            mount,
+            Mount {
+                root: "/".into(),
+                point: "/sys/fs/cgroup".into()
+            }
+        );
+        let hybrid = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                       35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                       41 31 0:38 /a\\040b /sys/fs/cgroup/uni\\134fied rw - cgroup2 none rw\n";
+        let mount = find_mount(hybrid).unwrap();
+        assert_eq!(
+            mount,
+            Mount {
+                root: "/a b".into(),
+                point: "/sys/fs/cgroup/uni\\fied".into()
+            }
+        );
+        assert_eq!(
+            find_mount(b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs cgroup2 rw\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_job_is_recognised_by_where_its_process_is() {
+        let ours = Path::new("/limosa-1-2");
+        let job = |text: &str| job_in(text.as_bytes(), ours).map(|job| job.to_string());
+        assert_eq!(
+            job("3:cpu:/x\n0::/limosa-1-2/job-7\n").as_deref(),
+            Some("job-7")
+        );
+        assert_eq!(
+            job("0::/limosa-1-2/job-7-home/below\n").as_deref(),
+            Some("job-7-home")
+        );
+        assert_eq!(job("0::/limosa-1-2/supervisors\n"), None);
+        assert_eq!(job("0::/limosa-1-22/job-7\n"), None);
+        assert_eq!(job("1:name=x:/limosa-1-2/job-7\n"), None);
+        assert_eq!(job("0::/\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_job_name_reads_back_as_written(number: u32, stay_home: bool) {
+            let name = JobName { number, stay_home };
+            prop_assert_eq!(JobName::parse(OsStr::new(&name.to_string())), Some(name));
+        }
+
+        #[test]
+        fn any_bytes_are_searched_without_a_panic(bytes: Vec<u8>) {
+            find_mount(&bytes);
+            job_in(&bytes, Path::new("/limosa"));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Which processes are ours, and what each has been through.
+//!
+//! A job is what one `limosa run` started, with all descendants. Where a cgroup2 can be used the kernel
+//! keeps that account ([`super::cgroup`]); elsewhere `limosa run` stays as the job's parent and
+//! subreaper, and whoever descends from it belongs to the job.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::cgroup::{CgroupError, Cgroups, JobName};
+use crate::process::status::State;
+use crate::process::{Identity, stat};
+
+/// What a process has been through; outlives the supervisors that report it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Journey {
+    /// How often it has moved, returns included.
+    pub migrations: u32,
+    /// How long it was frozen the last time it moved.
+    pub freeze_ms_last: Option<f64>,
+    /// CPU time used away from home, of supervisors that have ended.
+    pub away_cpu_seconds_past: f64,
+    /// Why its last move did not happen, if it did not.
+    pub last_failure: Option<String>,
+}
+
+/// Why a job could not be started. The process is where it was.
+#[derive(Debug)]
+pub enum JobError {
+    /// Its cgroup cannot be made or joined.
+    Cgroup(io::Error),
+    /// It is gone, or cannot be read.
+    Process(crate::process::ReadError),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cgroup(error) => write!(f, "cannot put the process into a new cgroup: {error}"),
+            Self::Process(error) => write!(f, "cannot make the process a job: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for JobError {}
+
+/// How membership is known.
+#[derive(Debug)]
+enum Account {
+    /// By cgroup.
+    Cgroups(Cgroups),
+    /// By descent from these processes.
+    Parents(BTreeMap<JobName, Identity>),
+}
+
+/// The jobs that were started on this node.
+#[derive(Debug)]
+pub struct Jobs {
+    account: Account,
+    journeys: HashMap<Identity, Journey>,
+    number_last: u32,
+}
+
+impl Jobs {
+    /// Finds the jobs that an earlier agent of this run directory left. The error says why processes
+    /// are followed by descent, if they are.
+    pub fn open(run_dir: &Path) -> (Self, Option<CgroupError>) {
+        let (account, error) = match Cgroups::open(run_dir) {
+            Ok(cgroups) => (Account::Cgroups(cgroups), None),
+            Err(error) => (Account::Parents(BTreeMap::new()), Some(error)),
+        };
+        let mut jobs = Self {
+            account,
+            journeys: HashMap::new(),
+            number_last: 0,
+        };
+        jobs.number_last = jobs.names().last().map_or(0, |job| job.number);
+        (jobs, error)
+    }
+
+    /// Where the cgroups are, if they are used.
+    pub fn cgroups(&self) -> Option<&Cgroups> {
+        match &self.account {
+            Account::Cgroups(cgroups) => Some(cgroups),
+            Account::Parents(_) => None,
+        }
+    }
+
+    /// The jobs that have not ended, by number.
+    pub fn names(&self) -> Vec<JobName> {
+        match &self.account {
+            Account::Cgroups(cgroups) => cgroups.jobs().unwrap_or_else(|error| {
+                log::warn!(
+                    "cannot list the jobs in {}: {error}",
+                    cgroups.directory().display()
+                );
+                Vec::new()
+            }),
+            Account::Parents(parents) => parents.keys().copied().collect(),
+        }
+    }
+
+    /// Whether `limosa run` has to stay as the parent of a job.
+    pub fn needs_parents(&self) -> bool {
+        matches!(self.account, Account::Parents(_))
+    }
+
+    /// Makes a process a job of its own: by putting it into a cgroup, or by noting that its descendants
+    /// belong to it.
+    pub fn start(&mut self, pid: u32, stay_home: bool) -> Result<JobName, JobError> {
+        let job = JobName {
+            number: self.number_last + 1,
+            stay_home,
+        };
+        match &mut self.account {
+            Account::Cgroups(cgroups) => cgroups.start(job, pid).map_err(JobError::Cgroup)?,
+            Account::Parents(parents) => {
+                parents.insert(job, Identity::of(pid).map_err(JobError::Process)?);
+            }
+        }
+        self.number_last = job.number;
+        Ok(job)
+    }
+
+    /// The job that a process belongs to.
+    pub fn job_of(&self, pid: u32) -> Option<JobName> {
+        match &self.account {
+            Account::Cgroups(cgroups) => cgroups.job_of(pid),
+            Account::Parents(parents) => {
+                let mut ancestor = stat::read(pid).ok()?.parent;
+                while ancestor > 1 {
+                    let stat = stat::read(ancestor).ok()?;
+                    let found = parents.iter().find(|(_, parent)| {
+                        parent.pid == ancestor && parent.start_time_ticks == stat.start_time_ticks
+                    });
+                    if let Some((job, _)) = found {
+                        return Some(*job);
+                    }
+                    ancestor = stat.parent;
+                }
+                None
+            }
+        }
+    }
+
+    /// All processes of all jobs, by job and pid, without those that have ended.
+    pub fn processes(&self) -> Vec<(JobName, u32)> {
+        match &self.account {
+            Account::Cgroups(cgroups) => self
+                .names()
+                .into_iter()
+                // A job that ended meanwhile has no cgroup any more.
+                .flat_map(|job| {
+                    let pids = cgroups.processes(job).unwrap_or_default();
+                    pids.into_iter().map(move |pid| (job, pid))
+                })
+                .filter(|(_, pid)| runs(*pid))
+                .collect(),
+            Account::Parents(parents) if parents.is_empty() => Vec::new(),
+            Account::Parents(_) => {
+                let mut processes: Vec<_> = every_pid()
+                    .filter(|pid| runs(*pid))
+                    .filter_map(|pid| Some((self.job_of(pid)?, pid)))
+                    .collect();
+                processes.sort_unstable();
+                processes
+            }
+        }
+    }
+
+    /// What a process has been through so far.
+    pub fn journey(&self, process: Identity) -> Journey {
+        self.journeys.get(&process).cloned().unwrap_or_default()
+    }
+
+    /// What a process has been through, to be added to.
+    pub fn journey_mut(&mut self, process: Identity) -> &mut Journey {
+        self.journeys.entry(process).or_default()
+    }
+
+    /// Forgets jobs and processes that have ended.
+    pub fn sweep(&mut self) {
+        match &mut self.account {
+            Account::Cgroups(cgroups) => {
+                for job in cgroups.jobs().unwrap_or_default() {
+                    match cgroups.remove_if_empty(job) {
+                        Ok(true) => log::debug!("{job} has ended"),
+                        Ok(false) => {}
+                        Err(error) => log::warn!("cannot remove the cgroup of {job}: {error}"),
+                    }
+                }
+            }
+            Account::Parents(parents) => {
+                parents.retain(|_, parent| parent.is_current().unwrap_or(true));
+            }
+        }
+        // A process that cannot be looked at just now is kept.
+        self.journeys
+            .retain(|process, _| process.is_current().unwrap_or(true));
+    }
+}
+
+/// Whether a process is there and has not ended; one whose first thread has ended may have others.
+pub fn runs(pid: u32) -> bool {
+    stat::read(pid)
+        .is_ok_and(|stat| !matches!(stat.state, State::Zombie | State::Dead) || stat.threads > 1)
+}
+
+fn every_pid() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn by_descent() -> Jobs {
+        Jobs {
+            account: Account::Parents(BTreeMap::new()),
+            journeys: HashMap::new(),
+            number_last: 0,
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_the_descendants_of_a_jobs_parent_belong_to_it() {
+        let mut jobs = by_descent();
+        assert!(jobs.needs_parents() && jobs.processes().is_empty());
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let ours = std::process::id();
+        assert_eq!(jobs.job_of(child.id()), None);
+        let job = jobs.start(ours, true).unwrap();
+        assert_eq!(
+            job,
+            JobName {
+                number: 1,
+                stay_home: true
+            }
+        );
+        assert_eq!(jobs.job_of(child.id()), Some(job));
+        assert_eq!(jobs.job_of(ours), None);
+        assert!(jobs.processes().contains(&(job, child.id())));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!jobs.processes().contains(&(job, child.id())));
+    }
+
+    #[test]
+    fn a_sweep_forgets_what_has_ended_and_keeps_what_runs() {
+        let mut jobs = by_descent();
+        let ours = Identity::of(std::process::id()).unwrap();
+        let gone = Identity {
+            start_time_ticks: ours.start_time_ticks + 1,
+            ..ours
+        };
+        jobs.journey_mut(ours).migrations = 2;
+        jobs.journey_mut(gone).migrations = 3;
+        jobs.sweep();
+        assert_eq!(jobs.journey(ours).migrations, 2);
+        assert_eq!(jobs.journey(gone), Journey::default());
+    }
+}

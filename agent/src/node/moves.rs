@@ -1,0 +1,514 @@
+//! Moving processes: what may be moved by whom, and handing the order to a supervisor.
+//!
+//! 1. Judge the order by who asks, what the process is and where it is: refuse in words.
+//! 2. A process at home is examined for what keeps it there, before anything touches it.
+//! 3. Hand the order to its supervisor; one is started if it has none.
+//! 4. The supervisor's answer ends the order (`super::supervision`).
+
+use super::agent::{Agent, Event, Reply, sentences};
+use super::cgroup::JobName;
+use super::cluster::MemberState;
+use super::supervisors::{
+    Asker, Charge, PendingMove, PendingSeize, SupervisorError, SupervisorKey,
+};
+use super::users;
+use crate::migrate::cantmove;
+use crate::process::status::State;
+use crate::process::{Identity, ReadError, stat, status};
+use crate::sys::peer::Peer;
+use crate::wire::control::{
+    ControlError, ControlResponse, ErrorKind, MigrationRow, Running, WhyRow,
+};
+use crate::wire::supervisor::{Destination, NodeName, ProcessState, Reason, ToSupervisor};
+
+/// The word for the home node wherever a node can be named.
+pub const HOME: &str = "home";
+
+/// A move that was judged and may be made.
+pub struct MoveOrder {
+    /// The process.
+    pub process: Identity,
+    /// What is to happen.
+    pub pending: PendingMove,
+}
+
+/// A process of ours that the caller may steer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OurProcess {
+    pub(super) identity: Identity,
+    pub(super) job: JobName,
+}
+
+/// Why a process may not be steered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotSteerable {
+    /// It is not there, or not the caller's.
+    Refused(ControlError),
+    /// It is there and stays where it is: why.
+    Stays(Reason),
+}
+
+impl From<NotSteerable> for ControlError {
+    fn from(error: NotSteerable) -> Self {
+        match error {
+            NotSteerable::Refused(error) => error,
+            NotSteerable::Stays(reason) => refused_for(vec![reason]),
+        }
+    }
+}
+
+/// A refusal that says why: the reasons for scripts, and one line for a person.
+fn refused_for(reasons: Vec<Reason>) -> ControlError {
+    ControlError {
+        kind: ErrorKind::Refused,
+        text: sentences(&reasons),
+        reasons,
+    }
+}
+
+pub(super) fn refused_to_leave(pid: u32, reasons: Vec<Reason>) -> ControlError {
+    let error = refused_for(reasons);
+    ControlError {
+        text: format!("process {pid} cannot leave home: {}", error.text),
+        ..error
+    }
+}
+
+fn reason(code: &str, text: String) -> Reason {
+    Reason {
+        code: code.into(),
+        text,
+    }
+}
+
+/// Answers a command; one that does not wait any more is not an error.
+pub(super) fn answer(reply: &Reply, response: ControlResponse) {
+    // The channel holds the one answer that is ever sent, so it can only be closed.
+    let _ = reply.try_send(response);
+}
+
+pub(super) fn answer_error(reply: &Reply, error: ControlError) {
+    answer(reply, ControlResponse::Error(error));
+}
+
+impl Agent {
+    /// Whether the caller may steer this process, and whether it is one of ours.
+    pub(super) fn steerable(&self, pid: u32, caller: Peer) -> Result<OurProcess, NotSteerable> {
+        let refuse = |text: String| NotSteerable::Refused(ControlError::refused(text));
+        let unreadable = |error: ReadError| match error {
+            ReadError::Gone { pid } => refuse(format!(
+                "there is no process {pid} here; `limosa ps` lists those that can move"
+            )),
+            error => refuse(error.to_string()),
+        };
+        let status = status::read(pid).map_err(unreadable)?;
+        let stat = stat::read(pid).map_err(unreadable)?;
+        if status.process != pid {
+            let process = status.process;
+            return Err(refuse(format!(
+                "{pid} is a thread of process {process}: only whole processes move"
+            )));
+        }
+        if stat.is_kernel_thread() {
+            let text = format!("process {pid} ({}) is a thread of the kernel", stat.name);
+            return Err(NotSteerable::Stays(reason("kernel-thread", text)));
+        }
+        if matches!(stat.state, State::Zombie | State::Dead) && stat.threads <= 1 {
+            return Err(refuse(format!("process {pid} ({}) has ended", stat.name)));
+        }
+        let identity = Identity {
+            pid,
+            start_time_ticks: stat.start_time_ticks,
+        };
+        // Who may signal a process may move it: kill(2).
+        if caller.uid != 0 && ![status.user.real, status.user.saved].contains(&caller.uid) {
+            let owner = users::Users::read().name(status.user.real);
+            return Err(refuse(format!(
+                "process {pid} ({}) belongs to {owner}: only they and root may steer it",
+                stat.name
+            )));
+        }
+        let job = self.jobs.job_of(pid).ok_or_else(|| {
+            NotSteerable::Stays(reason(
+                "not-a-job",
+                format!(
+                    "process {pid} ({}) was not started by `limosa run` on this node, so it stays where it is",
+                    stat.name
+                ),
+            ))
+        })?;
+        Ok(OurProcess { identity, job })
+    }
+
+    /// The node that a person means; none for this one.
+    pub(super) fn destination(&self, wanted: &str) -> Result<Option<NodeName>, ControlError> {
+        if wanted == HOME {
+            return Ok(None);
+        }
+        let node = self
+            .cluster
+            .resolve(wanted)
+            .map_err(|error| ControlError::failed(error.to_string()))?;
+        if node.id == self.this.id {
+            return Ok(None);
+        }
+        let state = self
+            .cluster
+            .members()
+            .into_iter()
+            .find(|member| member.id == node.id);
+        match state.map(|member| member.state) {
+            Some(state @ (MemberState::Lost | MemberState::Left)) => {
+                Err(ControlError::failed(format!(
+                    "node {} cannot be reached: it is {}",
+                    node.name,
+                    state.as_str()
+                )))
+            }
+            _ => Ok(Some(node)),
+        }
+    }
+
+    /// Where a process is, and whether it is settled there.
+    pub(super) fn location(&self, process: Identity) -> (NodeName, ProcessState) {
+        self.supervisors
+            .deputy_of(process)
+            .and_then(|(_, supervisor)| supervisor.status.clone())
+            .map_or((self.this.clone(), ProcessState::Home), |status| {
+                (status.node, status.state)
+            })
+    }
+
+    pub(super) fn migrate(
+        &mut self,
+        pid: u32,
+        wanted: &str,
+        wait: bool,
+        caller: Peer,
+        reply: Reply,
+    ) {
+        match self.judge(pid, wanted, caller) {
+            Ok(Judged::There(row)) => answer(&reply, ControlResponse::Migrated(row)),
+            Ok(Judged::Go {
+                process,
+                from,
+                destination,
+            }) => {
+                let asker = if wait {
+                    Asker::Command(reply)
+                } else {
+                    let to = self.name_of(&destination).to_string();
+                    let row = MigrationRow {
+                        pid,
+                        from: from.clone(),
+                        to,
+                        freeze_ms: None,
+                        total_ms: None,
+                        bytes_sent: None,
+                    };
+                    answer(&reply, ControlResponse::Migrated(row));
+                    Asker::Nobody
+                };
+                let pending = PendingMove {
+                    asker,
+                    from,
+                    destination,
+                    handed_on: false,
+                };
+                self.examine_and_move(MoveOrder { process, pending });
+            }
+            Err(error) => answer_error(&reply, error),
+        }
+    }
+
+    fn judge(&self, pid: u32, wanted: &str, caller: Peer) -> Result<Judged, ControlError> {
+        let process = self.steerable(pid, caller)?;
+        let destination = self.destination(wanted)?;
+        if destination.is_some() && process.job.stay_home {
+            return Err(refused_to_leave(pid, vec![stay_home()]));
+        }
+        let (node, state) = self.location(process.identity);
+        let target = destination.as_ref().unwrap_or(&self.this);
+        let settled = matches!(state, ProcessState::Home | ProcessState::Away)
+            && self
+                .supervisors
+                .deputy_of(process.identity)
+                .is_none_or(|(_, supervisor)| supervisor.moves.is_empty());
+        if settled && node.id == target.id {
+            return Ok(Judged::There(MigrationRow {
+                pid,
+                from: node.name,
+                to: target.name.clone(),
+                freeze_ms: Some(0.0),
+                total_ms: Some(0.0),
+                bytes_sent: Some(0),
+            }));
+        }
+        Ok(Judged::Go {
+            process: process.identity,
+            from: node.name,
+            destination: destination.map_or(Destination::Home, Destination::Node),
+        })
+    }
+
+    /// The name of the node that a destination means.
+    pub(super) fn name_of<'a>(&'a self, destination: &'a Destination) -> &'a str {
+        match destination {
+            Destination::Home => &self.this.name,
+            Destination::Node(node) => &node.name,
+        }
+    }
+
+    fn examine_and_move(&mut self, order: MoveOrder) {
+        let (_, state) = self.location(order.process);
+        let leaves = matches!(order.pending.destination, Destination::Node(_));
+        if !leaves || state != ProcessState::Home {
+            self.hand_over(order);
+            return;
+        }
+        let (pid, events) = (order.process.pid, self.events.clone());
+        let supervisor = self.supervisor_pid_of(order.process);
+        self.executor
+            .spawn(async move {
+                let result =
+                    smol::unblock(move || cantmove::examine_supervised(pid, supervisor)).await;
+                // A closed queue means that the agent has stopped.
+                let _ = events.send(Event::Examined(order, result)).await;
+            })
+            .detach();
+    }
+
+    /// The only process that may trace this one without keeping it from moving.
+    pub(super) fn supervisor_pid_of(&self, process: Identity) -> u32 {
+        let supervisor = self.supervisors.deputy_of(process);
+        supervisor.map_or_else(std::process::id, |(_, supervisor)| {
+            supervisor.supervisor_pid
+        })
+    }
+
+    pub(super) fn examined(
+        &mut self,
+        order: MoveOrder,
+        result: Result<Vec<Reason>, cantmove::ExamineError>,
+    ) {
+        let pid = order.process.pid;
+        match result {
+            Ok(reasons) if reasons.is_empty() => self.hand_over(order),
+            Ok(reasons) => self.fail(&order, refused_to_leave(pid, reasons)),
+            Err(error) => self.fail(&order, ControlError::refused(error.to_string())),
+        }
+    }
+
+    /// Ends an order that no supervisor carries out.
+    pub(super) fn fail(&mut self, order: &MoveOrder, error: ControlError) {
+        let pid = order.process.pid;
+        log::warn!("process {pid} stays on {}: {error}", order.pending.from);
+        self.jobs.journey_mut(order.process).last_failure = Some(error.text.clone());
+        if let Asker::Command(reply) = &order.pending.asker {
+            answer_error(reply, error);
+        }
+    }
+
+    /// Hands an order to the supervisor of its process, which is started if there is none.
+    pub(super) fn hand_over(&mut self, order: MoveOrder) {
+        let key = match self.supervisors.deputy_of(order.process) {
+            Some((key, _)) => Ok(key),
+            None => self.start_deputy(order.process, false),
+        };
+        match key {
+            Ok(key) => self.ask(key, order),
+            Err(error) => {
+                let text = format!("process {} stays where it is: {error}", order.process.pid);
+                self.fail(&order, ControlError::failed(text));
+            }
+        }
+    }
+
+    /// Asks a supervisor for a move.
+    pub(super) fn ask(&mut self, key: SupervisorKey, order: MoveOrder) {
+        let request = self.supervisors.new_request();
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        let destination = order.pending.destination.clone();
+        match supervisor.send(
+            ToSupervisor::Move {
+                request,
+                destination,
+            },
+            None,
+        ) {
+            // One that has just ended is about to be reported, and then hands on what it did not do.
+            Ok(()) | Err(SupervisorError::Closed) => {
+                supervisor.moves.insert(request, order.pending);
+            }
+            Err(error) => {
+                let text = format!("process {} stays where it is: {error}", order.process.pid);
+                self.fail(&order, ControlError::failed(text));
+            }
+        }
+    }
+
+    fn start_deputy(
+        &mut self,
+        process: Identity,
+        wait_exec: bool,
+    ) -> Result<SupervisorKey, SupervisorError> {
+        let key = self.supervisors.start(Charge::Deputy(process))?;
+        let start = ToSupervisor::StartDeputy {
+            pid: process.pid,
+            wait_exec,
+            control_socket: self.control_socket(),
+            home: self.this.clone(),
+        };
+        self.settle_supervisor(key);
+        if let Some(supervisor) = self.supervisors.get_mut(key) {
+            supervisor.send(start, None)?;
+        }
+        Ok(key)
+    }
+
+    /// Starts a supervisor that sends the caller's program to a node as soon as it is executed.
+    pub(super) fn seize_until_exec(
+        &mut self,
+        process: Identity,
+        job: u32,
+        destination: NodeName,
+        reply: Reply,
+    ) {
+        match self.start_deputy(process, true) {
+            Ok(key) => {
+                if let Some(supervisor) = self.supervisors.get_mut(key) {
+                    supervisor.seize = Some(PendingSeize {
+                        reply,
+                        job,
+                        destination,
+                    });
+                }
+            }
+            Err(error) => answer_error(&reply, ControlError::failed(error.to_string())),
+        }
+    }
+
+    /// The program of a `limosa run` can no longer run unseen: it may be executed.
+    pub(super) fn seized(&mut self, key: SupervisorKey) {
+        let from = self.this.name.clone();
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        let (Some(seize), Charge::Deputy(process)) = (supervisor.seize.take(), &supervisor.charge)
+        else {
+            log::warn!(
+                "supervisor {} has seized without being asked",
+                supervisor.supervisor_pid
+            );
+            return;
+        };
+        let process = *process;
+        let pending = PendingMove {
+            asker: Asker::Nobody,
+            from,
+            destination: Destination::Node(seize.destination),
+            handed_on: false,
+        };
+        self.ask(key, MoveOrder { process, pending });
+        answer(
+            &seize.reply,
+            ControlResponse::Running(Running::InJob { job: seize.job }),
+        );
+    }
+
+    pub(super) fn why(&mut self, pid: u32, wanted: Option<&str>, caller: Peer, reply: Reply) {
+        let (process, destination) = match self.judge_why(pid, wanted, caller) {
+            Ok(WhyJudged::Examine(process, destination)) => (process, destination),
+            Ok(WhyJudged::Known(row)) => return answer(&reply, ControlResponse::Why(row)),
+            Err(error) => return answer_error(&reply, error),
+        };
+        let row = WhyRow {
+            pid,
+            node: destination.map(|node| node.name),
+            can_move: true,
+            reasons: Vec::new(),
+            last_failure: self.jobs.journey(process.identity).last_failure,
+        };
+        if self.location(process.identity).1 == ProcessState::Away {
+            // It has left home, and whoever is away can always come home or go on.
+            return answer(&reply, ControlResponse::Why(row));
+        }
+        let supervisor = self.supervisor_pid_of(process.identity);
+        self.executor
+            .spawn(async move {
+                let result =
+                    smol::unblock(move || cantmove::examine_supervised(pid, supervisor)).await;
+                match result {
+                    Ok(reasons) => {
+                        let can_move = reasons.is_empty();
+                        let row = WhyRow {
+                            can_move,
+                            reasons,
+                            ..row
+                        };
+                        answer(&reply, ControlResponse::Why(row));
+                    }
+                    Err(error) => answer_error(&reply, ControlError::refused(error.to_string())),
+                }
+            })
+            .detach();
+    }
+
+    fn judge_why(
+        &self,
+        pid: u32,
+        wanted: Option<&str>,
+        caller: Peer,
+    ) -> Result<WhyJudged, ControlError> {
+        let destination = wanted.map(|wanted| self.destination(wanted)).transpose()?;
+        let node = destination
+            .clone()
+            .map(|node| node.unwrap_or_else(|| self.this.clone()));
+        let stays = |reason| {
+            Ok(WhyJudged::Known(WhyRow {
+                pid,
+                node: node.clone().map(|node| node.name),
+                can_move: false,
+                reasons: vec![reason],
+                last_failure: None,
+            }))
+        };
+        match self.steerable(pid, caller) {
+            Ok(process) if process.job.stay_home && node.as_ref() != Some(&self.this) => {
+                stays(stay_home())
+            }
+            Ok(process) => Ok(WhyJudged::Examine(process, node)),
+            Err(NotSteerable::Stays(reason)) => stays(reason),
+            Err(NotSteerable::Refused(error)) => Err(error),
+        }
+    }
+}
+
+/// What became of a request to move.
+enum Judged {
+    /// It is there already.
+    There(MigrationRow),
+    /// It may go.
+    Go {
+        process: Identity,
+        from: String,
+        destination: Destination,
+    },
+}
+
+/// What became of a request to say why.
+enum WhyJudged {
+    /// The answer is known.
+    Known(WhyRow),
+    /// The process has to be looked at.
+    Examine(OurProcess, Option<NodeName>),
+}
+
+fn stay_home() -> Reason {
+    reason(
+        "stay-home",
+        "it was started with `limosa run --home`, so it stays home".into(),
+    )
+}

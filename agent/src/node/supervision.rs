@@ -1,0 +1,473 @@
+//! What the supervisors report, and what follows from it: answers to commands, the journeys of processes, guests
+//! from other nodes, and sending everybody home before the agent stops.
+
+use std::os::unix::net::UnixStream;
+
+use smol::Async;
+
+use super::agent::{Agent, Event, Stopping};
+use super::cluster::{Channel, Incoming};
+use super::jobs;
+use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
+use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey};
+use crate::limits::{GUESTS_MAX, NOTICE_BYTES_MAX};
+use crate::process::Identity;
+use crate::sys::peer::Peer;
+use crate::wire::control::{ControlError, ControlResponse, MigrationRow};
+use crate::wire::hello::Purpose;
+use crate::wire::supervisor::{
+    Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName, ProcessState, Role,
+    ToSupervisor,
+};
+
+/// The end of a move, as its supervisor tells it.
+struct MoveEnd {
+    request: u64,
+    destination: Destination,
+    result: Result<MoveReport, MoveError>,
+    cause: Option<String>,
+}
+
+impl Agent {
+    /// Where supervisors find this agent or the next.
+    pub(super) fn control_socket(&self) -> String {
+        self.socket.path().to_string_lossy().into_owned()
+    }
+
+    /// Puts a new supervisor where it belongs, and tells the cluster how many guests there are.
+    pub(super) fn settle_supervisor(&mut self, key: SupervisorKey) {
+        let pid = self
+            .supervisors
+            .get_mut(key)
+            .map(|supervisor| supervisor.supervisor_pid);
+        if let (Some(pid), Some(cgroups)) = (pid, self.jobs.cgroups())
+            && let Err(error) = cgroups.put_supervisor(pid)
+        {
+            log::warn!("cannot put supervisor {pid} into its cgroup: {error}");
+        }
+        self.count_guests();
+    }
+
+    fn count_guests(&self) {
+        self.cluster
+            .set_guests(u32::try_from(self.supervisors.guests()).unwrap_or(u32::MAX));
+    }
+
+    pub(super) fn supervisor_said(&mut self, key: SupervisorKey, message: FromSupervisor) {
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        let pid = supervisor.charge.pid();
+        match message {
+            FromSupervisor::Seized => self.seized(key),
+            FromSupervisor::OpenChannel { request, node } => self.open_channel(key, request, node),
+            FromSupervisor::Status(status) => {
+                supervisor.status = Some(status);
+                self.stop_if_empty();
+            }
+            FromSupervisor::MoveDone {
+                request,
+                destination,
+                result,
+                cause,
+            } => {
+                let cause = cause.as_deref().map(printable);
+                self.move_done(
+                    key,
+                    MoveEnd {
+                        request,
+                        destination,
+                        result,
+                        cause,
+                    },
+                );
+            }
+            FromSupervisor::Notice(text) => log::warn!("process {pid}: {}", printable(&text)),
+            FromSupervisor::Hello { .. } => {
+                log::warn!("supervisor {} says hello again", supervisor.supervisor_pid);
+            }
+        }
+    }
+
+    fn open_channel(&mut self, key: SupervisorKey, request: u64, node: NodeId) {
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        let (pid, outbox) = (supervisor.charge.pid(), supervisor.outbox());
+        if supervisor.charge.role() != Role::Deputy {
+            log::warn!(
+                "supervisor {} of a guest would connect",
+                supervisor.supervisor_pid
+            );
+            return;
+        }
+        let cluster = std::rc::Rc::clone(&self.cluster);
+        self.executor
+            .spawn(async move {
+                let message = match cluster.connect(node, Purpose::Migration { pid }).await {
+                    Ok(channel) => {
+                        let result = Ok(channel.keys);
+                        (ToSupervisor::Channel { request, result }, Some(channel.fd))
+                    }
+                    Err(error) => {
+                        let result = Err(error.to_string());
+                        (ToSupervisor::Channel { request, result }, None)
+                    }
+                };
+                // A supervisor that has ended meanwhile needs no connection.
+                let _ = outbox.send(message).await;
+            })
+            .detach();
+    }
+
+    fn move_done(&mut self, key: SupervisorKey, end: MoveEnd) {
+        let to = self.name_of(&end.destination).to_string();
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        let pid = supervisor.charge.pid();
+        let pending = supervisor.moves.remove(&end.request);
+        let seize = supervisor.seize.take_if(|_| end.result.is_err());
+        let process = match &supervisor.charge {
+            Charge::Deputy(process) => Some(*process),
+            Charge::Guest { .. } => None,
+        };
+        let cause = end
+            .cause
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
+        match end.result {
+            Ok(report) => {
+                log::info!(
+                    "process {pid} moved to {to}, frozen for {:.1} ms{cause}",
+                    report.freeze_ms
+                );
+                if let Some(process) = process {
+                    let journey = self.jobs.journey_mut(process);
+                    journey.migrations += 1;
+                    journey.freeze_ms_last = Some(report.freeze_ms);
+                    journey.last_failure = None;
+                }
+                if let Some(PendingMove {
+                    asker: Asker::Command(reply),
+                    from,
+                    ..
+                }) = pending
+                {
+                    let row = MigrationRow {
+                        pid,
+                        from,
+                        to,
+                        freeze_ms: Some(report.freeze_ms),
+                        total_ms: Some(report.total_ms),
+                        bytes_sent: Some(report.bytes_sent),
+                    };
+                    answer(&reply, ControlResponse::Migrated(row));
+                }
+            }
+            Err(error) => {
+                let error = move_refused(pid, &to, error);
+                log::warn!("{error}{cause}");
+                if let Some(process) = process {
+                    self.jobs.journey_mut(process).last_failure = Some(error.text.clone());
+                }
+                if let Some(seize) = seize {
+                    answer_error(&seize.reply, error.clone());
+                }
+                if let Some(PendingMove {
+                    asker: Asker::Command(reply),
+                    ..
+                }) = pending
+                {
+                    answer_error(&reply, error);
+                }
+            }
+        }
+        self.stop_if_empty();
+    }
+
+    pub(super) fn supervisor_ended(&mut self, key: SupervisorKey, end: End) {
+        let Some(supervisor) = self.supervisors.remove(key) else {
+            return;
+        };
+        self.count_guests();
+        let pid = supervisor.charge.pid();
+        match end {
+            End::Exited(0) | End::Unknown => log::debug!("the supervisor of process {pid} {end}"),
+            _ => log::error!("the supervisor of process {pid} {end}"),
+        }
+        let Supervisor {
+            charge,
+            status,
+            moves,
+            seize,
+            ..
+        } = supervisor;
+        let Charge::Deputy(process) = charge else {
+            return;
+        };
+        if let Some(status) = status {
+            self.jobs.journey_mut(process).away_cpu_seconds_past += status.away_cpu_seconds;
+        }
+        let lives = process.is_current().unwrap_or(false) && jobs::runs(pid);
+        if let Some(seize) = seize {
+            let text = format!("the supervisor {end} before it could follow the program");
+            answer_error(&seize.reply, ControlError::failed(text));
+        }
+        for pending in moves.into_values() {
+            self.hand_on(process, pending, end, lives);
+        }
+    }
+
+    /// A supervisor ended with a move undone. One that had finished its work just when it was asked is
+    /// followed by a new one, once.
+    fn hand_on(&mut self, process: Identity, pending: PendingMove, end: End, lives: bool) {
+        let pid = process.pid;
+        let order = MoveOrder {
+            process,
+            pending: PendingMove {
+                handed_on: true,
+                ..pending
+            },
+        };
+        if !lives {
+            let text = format!("process {pid} has ended (its supervisor {end})");
+            self.fail(&order, ControlError::failed(text));
+        } else if end == End::Exited(0) && !pending.handed_on && self.stopping == Stopping::No {
+            self.hand_over(order);
+        } else {
+            let text =
+                format!("process {pid} runs on at home: its supervisor {end} during the move");
+            self.fail(&order, ControlError::failed(text));
+        }
+    }
+
+    pub(super) fn adopt(&mut self, link: Async<UnixStream>, hello: FromSupervisor, caller: Peer) {
+        let FromSupervisor::Hello {
+            role, pid, status, ..
+        } = hello
+        else {
+            log::warn!(
+                "process {} is no supervisor: it did not say hello",
+                caller.pid
+            );
+            return;
+        };
+        let charge = match role {
+            Role::Deputy => match Identity::of(pid) {
+                Ok(process) => Charge::Deputy(process),
+                Err(error) => {
+                    log::warn!("supervisor {} is not taken back: {error}", caller.pid);
+                    return;
+                }
+            },
+            Role::Guest => Charge::Guest { pid, home: None },
+        };
+        let former = self
+            .supervisors
+            .iter()
+            .find(|(_, s)| s.supervisor_pid == caller.pid);
+        if let Some((key, _)) = former {
+            // It lost its link and came back: what it was asked for before is lost too.
+            self.supervisor_ended(key, End::Unknown);
+        }
+        match self.supervisors.adopt(caller.pid, charge, status, link) {
+            Ok(key) => {
+                log::info!("supervisor {} of process {pid} is back", caller.pid);
+                self.settle_supervisor(key);
+            }
+            Err(error) => log::warn!("supervisor {} is not taken back: {error}", caller.pid),
+        }
+    }
+
+    pub(super) fn guest_asks(&mut self, incoming: Incoming) {
+        let refusal = if self.stopping != Stopping::No {
+            Some(format!("node {} is stopping", self.this.name))
+        } else if self.supervisors.guests() >= GUESTS_MAX {
+            Some(format!(
+                "node {} has {GUESTS_MAX} guests and takes no more",
+                self.this.name
+            ))
+        } else {
+            let cannot = |lacking| format!("node {} takes no guests: {lacking}", self.this.name);
+            self.no_guests.as_ref().map(cannot)
+        };
+        let Purpose::Migration { pid } = incoming.purpose;
+        let (events, home) = (self.events.clone(), incoming.peer.name.clone());
+        self.executor
+            .spawn(async move {
+                if let Some(reason) = refusal {
+                    log::warn!("process {pid} of {home} is refused: {reason}");
+                    incoming.refuse(reason).await;
+                    return;
+                }
+                match incoming.accept().await {
+                    Ok(channel) => {
+                        // A closed queue means that the agent has stopped.
+                        let _ = events.send(Event::GuestChannel(channel, pid)).await;
+                    }
+                    Err(error) => log::warn!("process {pid} of {home} did not arrive: {error}"),
+                }
+            })
+            .detach();
+    }
+
+    pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32) {
+        let home = channel.peer;
+        let started = self.supervisors.start(Charge::Guest {
+            pid,
+            home: Some(home.clone()),
+        });
+        let result = started.and_then(|key| {
+            self.settle_supervisor(key);
+            let start = ToSupervisor::StartGuest {
+                keys: channel.keys,
+                home: home.clone(),
+                remote: self.this.clone(),
+                control_socket: self.control_socket(),
+            };
+            match self.supervisors.get_mut(key) {
+                Some(supervisor) => supervisor.send(start, Some(channel.fd)),
+                None => Ok(()),
+            }
+        });
+        match result {
+            Ok(()) => log::info!("process {pid} of {} comes as a guest", home.name),
+            // Its home sees the connection close.
+            Err(error) => log::error!("process {pid} of {} is not taken: {error}", home.name),
+        }
+    }
+
+    /// Tells every supervisor that has to do with a node that it is gone.
+    pub(super) fn node_gone(&mut self, node: &NodeName) {
+        for (_, supervisor) in self.supervisors.iter() {
+            let concerned = match &supervisor.charge {
+                Charge::Deputy(_) => {
+                    let goes = |pending: &PendingMove| matches!(&pending.destination, Destination::Node(to) if to.id == node.id);
+                    supervisor
+                        .status
+                        .as_ref()
+                        .is_some_and(|status| status.node.id == node.id)
+                        || supervisor.moves.values().any(goes)
+                }
+                // One that was taken back knows its home itself.
+                Charge::Guest { home, .. } => home.as_ref().is_none_or(|home| home.id == node.id),
+            };
+            if concerned && let Err(error) = supervisor.send(ToSupervisor::NodeLost(node.id), None)
+            {
+                log::warn!("process {} is not told: {error}", supervisor.charge.pid());
+            }
+        }
+    }
+
+    /// Whether a guest is here, or a process of ours is not settled at home.
+    pub(super) fn anybody_abroad(&self) -> bool {
+        self.supervisors
+            .iter()
+            .any(|(_, supervisor)| match supervisor.charge {
+                Charge::Guest { .. } => true,
+                Charge::Deputy(_) => {
+                    !supervisor.moves.is_empty()
+                        || supervisor
+                            .status
+                            .as_ref()
+                            .is_none_or(|s| s.state != ProcessState::Home)
+                }
+            })
+    }
+
+    /// Asks all supervisors to bring their processes home.
+    pub(super) fn send_everybody_home(&mut self) {
+        let keys: Vec<SupervisorKey> = self.supervisors.iter().map(|(key, _)| key).collect();
+        if !keys.is_empty() {
+            log::info!("waiting for {} processes to go home", keys.len());
+        }
+        for key in keys {
+            let request = self.supervisors.new_request();
+            let from = self.this.name.clone();
+            let Some(supervisor) = self.supervisors.get_mut(key) else {
+                continue;
+            };
+            let order = ToSupervisor::Move {
+                request,
+                destination: Destination::Home,
+            };
+            match supervisor.send(order, None) {
+                Ok(()) => {
+                    let pending = PendingMove {
+                        asker: Asker::Nobody,
+                        from,
+                        destination: Destination::Home,
+                        handed_on: true,
+                    };
+                    supervisor.moves.insert(request, pending);
+                }
+                Err(error) => {
+                    log::warn!("process {} is not called: {error}", supervisor.charge.pid());
+                }
+            }
+        }
+    }
+}
+
+/// A supervisor's reason as the answer to a command.
+fn move_refused(pid: u32, to: &str, error: MoveError) -> ControlError {
+    match error {
+        MoveError::CannotMove(reasons) => refused_to_leave(pid, reasons),
+        MoveError::Gone => {
+            ControlError::refused(format!("process {pid} ended before it could move to {to}"))
+        }
+        MoveError::Failed(text) => ControlError::failed(format!(
+            "process {pid} did not move to {to}: {}",
+            printable(&text)
+        )),
+    }
+}
+
+/// One bounded line without control characters: what a supervisor says can hold a guest's words.
+fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars() {
+        if line.len() + character.len_utf8() > NOTICE_BYTES_MAX {
+            break;
+        }
+        line.push(if character.is_control() {
+            ' '
+        } else {
+            character
+        });
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::control::ErrorKind;
+    use crate::wire::supervisor::Reason;
+
+    #[test]
+    fn what_cannot_move_is_refused_and_what_failed_has_failed() {
+        let reason = Reason {
+            code: "setuid".into(),
+            text: "it is setuid".into(),
+        };
+        let error = move_refused(7, "n2", MoveError::CannotMove(vec![reason.clone()]));
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert_eq!(error.reasons, [reason]);
+        assert_eq!(error.text, "process 7 cannot leave home: it is setuid");
+        assert_eq!(
+            move_refused(7, "n2", MoveError::Gone).kind,
+            ErrorKind::Refused
+        );
+        let error = move_refused(7, "n2", MoveError::Failed("n2 is\nfull".into()));
+        assert_eq!(error.kind, ErrorKind::Failed);
+        assert_eq!(error.text, "process 7 did not move to n2: n2 is full");
+    }
+
+    #[test]
+    fn a_notice_is_one_bounded_line() {
+        assert_eq!(printable("a\x1b[31m\nb"), "a [31m b");
+        assert!(printable(&"é".repeat(NOTICE_BYTES_MAX)).len() <= NOTICE_BYTES_MAX);
+    }
+}
