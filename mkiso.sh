@@ -47,7 +47,9 @@ cache=target/image-cache
 netboot=target/netboot
 
 image/tools.sh "$what"
-cargo build --release --package limosa --package limosa-initramfs
+packages=(--package limosa --package limosa-initramfs)
+[[ $what != demo ]] || packages+=(--package limosa-qemu-tests)
+cargo build --release "${packages[@]}"
 image/fetch.sh $cache "$kernel"
 image/kernel.sh $cache
 
