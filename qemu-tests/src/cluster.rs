@@ -62,6 +62,8 @@ pub struct LabOptions {
     pub strangers: BTreeSet<String>,
     /// The file of the cluster key; by default a new key is made.
     pub key: Option<PathBuf>,
+    /// Virtual machines use the cluster key that was baked into their image.
+    pub baked_key: bool,
     /// Further arguments of every agent.
     pub agent_arguments: Vec<String>,
     /// Memory of each virtual machine.
@@ -175,9 +177,10 @@ impl Lab {
             } else {
                 key.clone()
             };
+            let uses_baked_key = options.baked_key && matches!(kind, NodeKind::Vm(_));
             nodes.push(NodeConfig {
                 kind,
-                key: Some(key),
+                key: (!uses_baked_key).then_some(key),
                 plugged: !options.unplugged.contains(&name),
                 ipv4: options.ipv4.then(|| format!("10.77.0.{number}/24")),
                 agent_arguments: options.agent_arguments.clone(),

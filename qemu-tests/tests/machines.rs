@@ -1,0 +1,190 @@
+//! The real image, booted in virtual machines: it joins by itself, and programs travel between machines.
+//!
+//! Needs what `./mkiso.sh` builds: `target/limosa.iso`, `target/netboot` and `cluster.key`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lab::qemu::{Boot, Firmware, Medium};
+use lab::{Lab, LabOptions, NodeHandle, wait_until};
+use serde_json::Value;
+use support::job::run_natively;
+use support::programs::{Linkage, c_program};
+use support::{start, state_of, wait_for_meeting, wait_for_state};
+
+/// From power-on to membership; under emulation on a busy machine this takes a while.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// For what takes moments on a real machine.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The promise is 3 s of silence; the rest is for emulated machines.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(3 + 12);
+
+/// Virtual machines of several tests at once would only slow each other down.
+fn alone() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn built<T>(built: Result<T, lab::LabError>) -> T {
+    built.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A namespace node n1 and a machine n2 that boots the image, whose key they share.
+fn image_joins(medium: Medium, firmware: Firmware) {
+    let _alone = alone();
+    let boot = built(Boot::built_image(
+        &repository().join("target"),
+        medium,
+        firmware,
+    ));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        key: Some(repository().join("cluster.key")),
+        baked_key: true,
+        ..LabOptions::namespaces(2)
+    });
+    wait_for_state(&lab.node("n1"), "n2", "alive", BOOT_TIMEOUT);
+    wait_for_state(&lab.node("n2"), "n1", "alive", SOON);
+}
+
+#[test]
+fn the_image_as_a_cd_under_bios_joins_the_cluster_of_its_key() {
+    image_joins(Medium::Cd, Firmware::Bios);
+}
+
+#[test]
+fn the_image_as_a_usb_stick_under_bios_joins_the_cluster_of_its_key() {
+    image_joins(Medium::Usb, Firmware::Bios);
+}
+
+#[test]
+fn the_image_as_a_cd_under_uefi_joins_the_cluster_of_its_key() {
+    image_joins(Medium::Cd, Firmware::Uefi);
+}
+
+#[test]
+fn the_image_as_a_usb_stick_under_uefi_joins_the_cluster_of_its_key() {
+    image_joins(Medium::Usb, Firmware::Uefi);
+}
+
+fn machines(count: usize) -> Lab {
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions::machines(count, &boot));
+    wait_for_meeting(&lab, BOOT_TIMEOUT);
+    lab
+}
+
+#[test]
+fn three_machines_find_each_other_without_dhcp_and_notice_when_one_is_unplugged() {
+    let _alone = alone();
+    let lab = machines(3);
+    let addresses = shell(&lab.node("n1"), "ip -4 address show dev eth0");
+    assert!(
+        !addresses.contains("inet "),
+        "there is an IPv4 address: {addresses}"
+    );
+    lab.node("n3").kill().unwrap();
+    for node in ["n1", "n2"] {
+        wait_for_state(&lab.node(node), "n3", "lost", LOSS_TIMEOUT);
+    }
+    assert_eq!(state_of(&lab.node("n1"), "n2"), "alive");
+    assert_eq!(state_of(&lab.node("n2"), "n1"), "alive");
+}
+
+#[test]
+fn a_machine_that_is_powered_off_says_that_it_leaves() {
+    let _alone = alone();
+    let lab = machines(2);
+    lab.node("n2").stop().unwrap();
+    wait_for_state(&lab.node("n1"), "n2", "left", SOON);
+}
+
+#[test]
+fn a_program_travels_between_machines_and_home() {
+    let _alone = alone();
+    let program = c_program("compute", Linkage::Static);
+    let native = run_natively(std::slice::from_ref(&program), b"xxxx");
+    let lab = machines(3);
+    let home = lab.node("n1");
+    let mut port = built(home.lab_port());
+    built(port.write_file("/tmp/compute", 0o755, &std::fs::read(&program).unwrap()));
+    drop(port);
+    // The program reads its pace from a pipe with a name; a sleeper keeps that open for writing.
+    let sleeper = shell(
+        &home,
+        "mkfifo /tmp/pace
+         (limosa run --home -- /tmp/compute; echo $? > /tmp/status) \
+             < /tmp/pace > /tmp/out 2> /tmp/err &
+         sleep 100000 > /tmp/pace 2> /dev/null &
+         echo $!",
+    );
+    wait_for_output(&home, "leg 0\n");
+    let pid = only_process(&home)["pid"].to_string();
+    for (destination, leg) in ["n2", "home", "n3", "home"].into_iter().zip(1..) {
+        let moved = built(home.limosa(&["migrate", &pid, destination]));
+        let place = if destination == "home" {
+            "n1"
+        } else {
+            destination
+        };
+        assert_eq!(only_process(&home)["node"], place, "after {moved}");
+        shell(&home, "printf x > /tmp/pace");
+        wait_for_output(&home, &format!("leg {leg}\n"));
+    }
+    let status = shell(&home, &format!("cat /proc/{pid}/status"));
+    assert!(
+        status.contains("TracerPid:\t0\n") && status.contains("Seccomp:\t0\n"),
+        "{status}"
+    );
+    shell(&home, &format!("kill {}", sleeper.trim()));
+    wait_until(SOON, "the program ends", || {
+        match shell(&home, "cat /tmp/status").trim() {
+            "0" => Ok(()),
+            other => Err(format!(
+                "status {other:?}, error {:?}",
+                shell(&home, "cat /tmp/err")
+            )),
+        }
+    })
+    .unwrap();
+    assert_eq!(shell(&home, "cat /tmp/out"), native.out);
+    assert_eq!(shell(&home, "cat /tmp/err"), "");
+}
+
+/// Runs a script on a machine; what it says on its standard output.
+fn shell(node: &NodeHandle<'_>, script: &str) -> String {
+    let output = built(node.exec(["sh", "-c", script]));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn wait_for_output(node: &NodeHandle<'_>, text: &str) {
+    wait_until(SOON, format!("the program writes {text:?}"), || {
+        let out = shell(node, "cat /tmp/out /tmp/err");
+        if out.contains(text) { Ok(()) } else { Err(out) }
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn only_process(node: &NodeHandle<'_>) -> Value {
+    let rows = built(node.limosa(&["ps"]));
+    let found = rows
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["node"].is_string()));
+    found
+        .cloned()
+        .unwrap_or_else(|| panic!("no process in {rows}"))
+}
