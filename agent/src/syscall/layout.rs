@@ -6,7 +6,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::plan::{Derivation, Fault, Limits, Memory, Request, Source, Stop, derive};
+use super::derive::{Derivation, Source, Stop, derive};
+use super::plan::{Fault, Limits, Memory, Request};
 use super::settle::{Returned, settle};
 use super::shape::{Class, Forward};
 use super::{lookup, resolve};

@@ -12,8 +12,10 @@
 //!
 //! A pointer whose memory the guest cannot read gives `-EFAULT` without asking home; NULL stays NULL.
 
+mod derive;
 mod ioctl;
 mod layout;
+mod messages;
 mod plan;
 mod settle;
 mod shape;

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::derive::{Counter, Derivation, Extent, Return, When, number_at};
 use super::layout::Write;
-use super::plan::{Counter, Derivation, Extent, Plan, Return, When, number_at};
+use super::plan::Plan;
 
 /// The reply does not fit the call that was sent; the guest's memory is untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,7 +153,7 @@ pub(super) const CALLS: &[Call] = &[
     forward(
         451,
         "cachestat",
-        asks(&[Descriptor, In(fixed(16)), Out(fixed(32), Whole), Value]),
+        asks(&[Descriptor, In(fixed(16)), Out(fixed(40), Whole), Value]),
     ),
     forward(
         78,
