@@ -23,9 +23,10 @@ use crate::control::{Answer, LabStatus, REQUEST_BYTES_MAX, Request};
 use crate::error::LabError;
 use crate::fabric::{Fabric, Port, Source, watch};
 use crate::namespaces::Namespaces;
-use crate::node::{Node, NodeConfig, Programs};
+use crate::node::{Node, NodeConfig};
 use crate::ports::{StreamPort, TapPort};
 use crate::process::ProcessIdentity;
+use crate::programs::Programs;
 use crate::state::{Record, StateDirectory};
 use crate::switch::PortId;
 

@@ -19,6 +19,7 @@ use crate::error::LabError;
 use crate::namespaces::Namespaces;
 use crate::ports::INTERFACE;
 use crate::process::ProcessIdentity;
+use crate::programs::Programs;
 use crate::qemu::{Machine, MachineFiles, QEMU};
 use crate::switch::PortId;
 
@@ -46,15 +47,6 @@ pub struct NodeConfig {
     pub ipv4: Option<String>,
     /// Further arguments of its agent, for namespaces.
     pub agent_arguments: Vec<String>,
-}
-
-/// The programs that nodes are made with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Programs {
-    /// The `lab` binary itself.
-    pub lab: PathBuf,
-    /// The `limosa` binary.
-    pub limosa: PathBuf,
 }
 
 /// The process that makes a node a node.

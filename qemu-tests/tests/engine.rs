@@ -6,30 +6,17 @@
 
 mod support;
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::time::Duration;
 
-use lab::terminal::Terminal;
-use lab::{Lab, LabOptions, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use lab::wait_until;
 use support::job::{Job, Outcome, run_natively, wait_for_no_guests};
 use support::programs::{
     Linkage, big_file, c_program, python_program, rust_program, scratch_directory,
 };
-use support::{SOON, start, wait_for_meeting};
+use support::{SOON, cluster, words};
 
 /// Where a travelling program is during each of its legs; it starts at home.
 const JOURNEY: [&str; 4] = ["n2", "home", "n3", "home"];
-
-/// The longest that a program may hang when a node or a supervisor is lost.
-const LOSS_TIMEOUT: Duration = Duration::from_secs(30);
-
-fn cluster(nodes: usize) -> Lab {
-    let lab = start(&LabOptions::namespaces(nodes));
-    wait_for_meeting(&lab, SOON);
-    lab
-}
 
 /// Runs a paced program natively and on the journey, a leg at each place, and compares.
 fn travels(words: &[String]) -> Outcome {
@@ -53,12 +40,6 @@ fn travels(words: &[String]) -> Outcome {
     let travelled = job.finish();
     assert_eq!(travelled, native);
     travelled
-}
-
-fn words(program: String, arguments: &[&str]) -> Vec<String> {
-    std::iter::once(program)
-        .chain(arguments.iter().map(|word| (*word).to_owned()))
-        .collect()
 }
 
 #[test]
@@ -189,101 +170,6 @@ fn while_it_is_away_ps_shows_where_and_its_pid_is_the_same() {
 }
 
 #[test]
-fn signals_sent_to_the_home_pid_reach_the_guest() {
-    let lab = cluster(2);
-    let mut job = Job::start(lab.node("n1"), &[c_program("signals", Linkage::Dynamic)]);
-    job.wait_for_output("leg 0\n");
-    job.migrate("n2");
-    let pid = Pid::from_raw(job.pid() as i32).unwrap();
-    kill_process(pid, Signal::USR2).unwrap();
-    kill_process(pid, Signal::USR1).unwrap();
-    // A queued signal with a value, as sigqueue(3) sends it.
-    let queued = Command::new("kill")
-        .args(["--queue", "17", "--signal", "RTMIN", &job.pid().to_string()])
-        .status();
-    assert!(queued.unwrap().success());
-    job.feed(b"x");
-    // USR2 is blocked in the first leg.
-    job.wait_for_output("usr1 1 usr2 0 values 1 sum 17\n");
-    job.migrate("home");
-    job.feed(b"x");
-    job.wait_for_output("usr1 1 usr2 1 values 1 sum 17\n");
-    job.assert_untouched();
-    assert_eq!(job.finish().status.code(), Some(0));
-}
-
-#[test]
-fn every_exit_status_arrives_at_home() {
-    let lab = cluster(2);
-    let program = c_program("ending", Linkage::Dynamic);
-    for status in [0, 1, 2, 42, 127, 128, 254, 255] {
-        let mut job = Job::start(
-            lab.node("n1"),
-            &words(program.clone(), &["exit", &status.to_string()]),
-        );
-        job.wait_for_output("ready\n");
-        job.migrate("n2");
-        job.feed(b"x");
-        assert_eq!(job.await_end().status.code(), Some(status));
-    }
-    wait_for_no_guests(&lab.node("n2"));
-}
-
-#[test]
-fn death_by_signal_arrives_at_home() {
-    let lab = cluster(2);
-    let program = c_program("ending", Linkage::Dynamic);
-    for (ending, signal) in [("segv", Signal::SEGV), ("abort", Signal::ABORT)] {
-        let mut job = Job::start(lab.node("n1"), &words(program.clone(), &[ending]));
-        job.wait_for_output("ready\n");
-        job.migrate("n2");
-        job.feed(b"x");
-        assert_eq!(
-            job.await_end().status.signal(),
-            Some(signal.as_raw()),
-            "{ending}"
-        );
-    }
-    wait_for_no_guests(&lab.node("n2"));
-}
-
-#[test]
-fn a_signal_that_kills_the_home_pid_kills_the_guest() {
-    let lab = cluster(2);
-    let program = c_program("ending", Linkage::Dynamic);
-    for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
-        let mut job = Job::start(lab.node("n1"), &words(program.clone(), &["spin"]));
-        job.wait_for_output("ready\n");
-        job.migrate("n2");
-        kill_process(Pid::from_raw(job.pid() as i32).unwrap(), signal).unwrap();
-        assert_eq!(job.await_end().status.signal(), Some(signal.as_raw()));
-        wait_for_no_guests(&lab.node("n2"));
-    }
-}
-
-#[test]
-fn control_c_in_the_terminal_at_home_interrupts_the_guest() {
-    let lab = cluster(2);
-    let node = lab.node("n1");
-    let program = c_program("ending", Linkage::Dynamic);
-    let command = node
-        .command(["limosa", "run", "--home", "--", &program, "spin"])
-        .unwrap();
-    let mut terminal = Terminal::run(&command).unwrap();
-    terminal.wait_for("ready", SOON).unwrap();
-    let pid = terminal.child().id();
-    let moved = node.limosa(&["migrate", &pid.to_string(), "n2"]).unwrap();
-    assert_eq!(moved["to"], "n2");
-    terminal.type_keys(b"\x03").unwrap();
-    terminal.wait_for_end(SOON).unwrap();
-    assert_eq!(
-        terminal.child().wait().unwrap().signal(),
-        Some(Signal::INT.as_raw())
-    );
-    wait_for_no_guests(&lab.node("n2"));
-}
-
-#[test]
 fn a_shell_that_forks_comes_home_to_do_so_and_its_output_is_the_same() {
     let script = "i=0; while read -r line; do i=$((i + 1)); echo \"$i $(echo $line | tr a-z A-Z)\"; \
                   done; echo end";
@@ -354,161 +240,4 @@ fn an_unknown_node_is_refused_and_near_names_are_suggested() {
     );
     job.assert_untouched();
     assert_eq!(job.finish().status.code(), Some(0));
-}
-
-/// A program that is away when something dies: it goes on, at home or where it is, or it ends with a
-/// line that says why; in no case is there a second copy, or a hang.
-fn survives_or_says_why(mut job: Job<'_>) {
-    let ended = wait_until(LOSS_TIMEOUT, "the program is told of the loss", || {
-        if job.has_ended() {
-            return Ok(true);
-        }
-        let node = job.row()["node"].clone();
-        if node == "n1" {
-            Ok(false)
-        } else {
-            Err(format!("it is on {node}"))
-        }
-    })
-    .unwrap_or_else(|error| panic!("{error}"));
-    let outcome = job.finish();
-    if ended {
-        assert!(
-            !outcome.status.success(),
-            "it was lost and yet succeeded: {outcome:?}"
-        );
-        assert!(
-            outcome.err.contains("n2"),
-            "no word of the lost node: {outcome:?}"
-        );
-    } else {
-        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    }
-}
-
-#[test]
-fn a_guest_whose_node_is_unplugged_is_resumed_at_home_or_dies_with_a_clear_line() {
-    let lab = cluster(3);
-    let mut lost = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    let mut bystander = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    for job in [&mut lost, &mut bystander] {
-        job.wait_for_output("leg 0\n");
-    }
-    lost.migrate("n2");
-    bystander.migrate("n3");
-    lost.feed(b"x");
-    lost.wait_for_output("leg 1\n");
-    lab.node("n2").kill().unwrap();
-    survives_or_says_why(lost);
-    bystander.feed(b"x");
-    bystander.wait_for_output("leg 1\n");
-    assert_eq!(bystander.finish().status.code(), Some(0));
-}
-
-#[test]
-fn a_guest_that_made_no_call_is_resumed_at_home_when_its_node_is_unplugged() {
-    let lab = cluster(2);
-    // Blocked in a read since before its departure, or computing: nothing of it was seen outside.
-    let mut job = Job::start(
-        lab.node("n1"),
-        &words(c_program("ending", Linkage::Dynamic), &["spin"]),
-    );
-    job.wait_for_output("ready\n");
-    job.migrate("n2");
-    lab.node("n2").kill().unwrap();
-    wait_until(LOSS_TIMEOUT, "the program runs at home again", || {
-        assert!(!job.has_ended(), "it died");
-        let row = job.row();
-        if row["node"] == "n1" {
-            Ok(())
-        } else {
-            Err(row.to_string())
-        }
-    })
-    .unwrap();
-    job.assert_untouched();
-    job.kill();
-    assert_eq!(job.await_end().status.signal(), Some(Signal::KILL.as_raw()));
-}
-
-#[test]
-fn a_guest_whose_supervisor_is_killed_is_resumed_at_home_or_dies_with_a_clear_line() {
-    let lab = cluster(2);
-    let mut lost = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    lost.wait_for_output("leg 0\n");
-    lost.migrate("n2");
-    lost.feed(b"x");
-    lost.wait_for_output("leg 1\n");
-    for supervisor in children_of(lab.node("n2").process().unwrap().pid) {
-        kill_process(supervisor, Signal::KILL).unwrap();
-    }
-    survives_or_says_why(lost);
-    wait_for_no_guests(&lab.node("n2"));
-}
-
-#[test]
-fn a_remote_agent_that_is_killed_takes_no_guest_with_it() {
-    let lab = cluster(2);
-    let mut job = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    job.wait_for_output("leg 0\n");
-    job.migrate("n2");
-    let agent = lab.node("n2").process().unwrap();
-    assert!(agent.signal(Signal::KILL) && agent.wait_for_end(SOON));
-    job.feed(b"x");
-    job.wait_for_output("leg 1\n");
-    wait_until(SOON, "the lab sees that the agent ended", || {
-        lab.node("n2").start().map_err(|error| error.to_string())
-    })
-    .unwrap();
-    job.feed(b"x");
-    job.wait_for_output("leg 2\n");
-    assert_eq!(job.finish().status.code(), Some(0));
-}
-
-#[test]
-fn a_home_agent_that_is_killed_harms_no_program() {
-    let lab = cluster(2);
-    let mut at_home = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    let mut away = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
-    for job in [&mut at_home, &mut away] {
-        job.wait_for_output("leg 0\n");
-    }
-    away.migrate("n2");
-    let agent = lab.node("n1").process().unwrap();
-    assert!(agent.signal(Signal::KILL) && agent.wait_for_end(SOON));
-    for job in [&mut at_home, &mut away] {
-        job.feed(b"x");
-        job.wait_for_output("leg 1\n");
-    }
-    wait_until(SOON, "the lab sees that the agent ended", || {
-        lab.node("n1").start().map_err(|error| error.to_string())
-    })
-    .unwrap();
-    for job in [at_home, away] {
-        assert_eq!(job.finish().status.code(), Some(0));
-    }
-}
-
-#[test]
-fn a_home_that_is_unplugged_leaves_no_guest_behind() {
-    let lab = cluster(2);
-    let mut job = Job::start(
-        lab.node("n1"),
-        &words(c_program("ending", Linkage::Dynamic), &["spin"]),
-    );
-    job.wait_for_output("ready\n");
-    job.migrate("n2");
-    lab.node("n1").kill().unwrap();
-    job.await_end();
-    wait_for_no_guests(&lab.node("n2"));
-}
-
-fn children_of(pid: u32) -> Vec<Pid> {
-    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let pids: Vec<_> = listed
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok().and_then(Pid::from_raw))
-        .collect();
-    assert!(!pids.is_empty(), "process {pid} has no children");
-    pids
 }

@@ -69,3 +69,17 @@ pub fn wait_for_meeting(lab: &Lab, timeout: Duration) {
         }
     }
 }
+
+/// A lab of namespaces whose nodes have met.
+pub fn cluster(nodes: usize) -> Lab {
+    let lab = start(&LabOptions::namespaces(nodes));
+    wait_for_meeting(&lab, SOON);
+    lab
+}
+
+/// A command line.
+pub fn words(program: String, arguments: &[&str]) -> Vec<String> {
+    std::iter::once(program)
+        .chain(arguments.iter().map(|word| (*word).to_owned()))
+        .collect()
+}
