@@ -1,0 +1,45 @@
+//! The binary's budget: it travels in the image and to every node that boots from it.
+//!
+//! Not among the tests that run by default, as it needs the release build:
+//! `cargo test --release -p limosa --test size`.
+
+use std::fs;
+
+const BUDGET_BYTES: u64 = 4_000_000;
+
+/// PT_INTERP of elf(5): the program needs a dynamic loader.
+const PROGRAM_HEADER_INTERPRETER: u32 = 3;
+
+#[test]
+fn the_release_binary_is_static_and_within_its_budget() {
+    assert!(
+        !cfg!(debug_assertions),
+        "measure the release build: cargo test --release --test size"
+    );
+    let path = env!("CARGO_BIN_EXE_limosa");
+    let size_bytes = fs::metadata(path).unwrap().len();
+    println!("{path}: {size_bytes} bytes of {BUDGET_BYTES}");
+    assert!(
+        size_bytes <= BUDGET_BYTES,
+        "{path} has {size_bytes} bytes, and its budget is {BUDGET_BYTES}: look for what grew with \
+         `cargo bloat --release -p limosa --crates`"
+    );
+    assert!(
+        !needs_loader(&fs::read(path).unwrap()),
+        "{path} is not static"
+    );
+}
+
+/// Whether an ELF64 file names a dynamic loader.
+fn needs_loader(elf: &[u8]) -> bool {
+    assert_eq!(&elf[..5], b"\x7fELF\x02", "not a 64-bit ELF file");
+    let number = |offset: usize, bytes: usize| {
+        let mut value = [0; 8];
+        value[..bytes].copy_from_slice(&elf[offset..offset + bytes]);
+        usize::try_from(u64::from_le_bytes(value)).unwrap()
+    };
+    // e_phoff, e_phentsize and e_phnum of the ELF64 header.
+    let (table, entry_bytes, entries) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..entries)
+        .any(|entry| number(table + entry * entry_bytes, 4) == PROGRAM_HEADER_INTERPRETER as usize)
+}
