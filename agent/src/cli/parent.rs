@@ -33,12 +33,9 @@ enum Change {
 pub(super) fn run(words: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
     set_child_subreaper(Some(getpid()))?;
     let mut signals = SignalReader::start()?;
-    // The child starts with an empty signal mask: `Command` sees to that.
-    let child = Command::new("/proc/self/exe")
-        .arg0("limosa")
-        .arg("run")
-        .args(words)
-        .spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("limosa").arg("run").args(words);
+    let child = signals.spawn(&mut command)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the child has no pid"))?;
     loop {

@@ -157,8 +157,16 @@ pub fn run(config: AgentConfig) -> Result<(), AgentError> {
     }
     let socket = Rc::new(ControlSocket::bind(&config.run_dir).map_err(AgentError::ControlSocket)?);
     let executor = Rc::new(LocalExecutor::new());
-    let served = Rc::clone(&executor);
-    smol::block_on(executor.run(serve(config, capabilities, socket, served)))
+    let serving = serve(
+        config,
+        capabilities,
+        Rc::clone(&socket),
+        Rc::clone(&executor),
+    );
+    let result = smol::block_on(executor.run(serving));
+    // Not left to a drop: tasks hold the socket as long as the process lives.
+    socket.remove();
+    result
 }
 
 async fn serve(

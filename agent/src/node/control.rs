@@ -67,7 +67,7 @@ impl fmt::Display for ControlSocketError {
 
 impl std::error::Error for ControlSocketError {}
 
-/// The control socket, bound. Dropping it removes the socket.
+/// The control socket, bound, and the lock on its run directory.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -123,6 +123,13 @@ impl ControlSocket {
         &self.path
     }
 
+    /// Removes the socket, while the lock keeps other agents out.
+    pub fn remove(&self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+
     /// Serves connections for ever.
     pub async fn serve(
         self: Rc<Self>,
@@ -152,14 +159,6 @@ impl ControlSocket {
                     counts.open.set(counts.open.get() - 1);
                 })
                 .detach();
-        }
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
@@ -291,6 +290,7 @@ mod tests {
         ));
         let mode = fs::metadata(first.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
+        first.remove();
         drop(first);
         assert!(!run_dir.join(SOCKET_NAME).exists());
 
@@ -337,7 +337,7 @@ mod tests {
         });
         let answer =
             smol::block_on(executor.run(smol::unblock(move || local::receive(&client).unwrap())));
-        drop(socket);
+        socket.remove();
         fs::remove_dir_all(&run_dir).unwrap();
         let response = answer.map(|received: local::Received<ControlResponse>| received.message);
         (response, counts.requests.get(), counts.garbage.get())

@@ -301,8 +301,7 @@ impl Agent {
 
     /// Ends an order that no supervisor carries out.
     pub(super) fn fail(&mut self, order: &MoveOrder, error: ControlError) {
-        let pid = order.process.pid;
-        log::warn!("process {pid} stays on {}: {error}", order.pending.from);
+        log::warn!("{error}");
         self.jobs.journey_mut(order.process).last_failure = Some(error.text.clone());
         if let Asker::Command(reply) = &order.pending.asker {
             answer_error(reply, error);

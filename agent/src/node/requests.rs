@@ -292,7 +292,8 @@ fn node_row(member: &Member) -> NodeRow {
         addresses: member.addresses.iter().map(ToString::to_string).collect(),
         cpus: member.cpus,
         speed: member.speed,
-        load: f64::from(member.load),
+        // As many digits as it means.
+        load: (f64::from(member.load) * 1000.0).round() / 1000.0,
         memory_total_bytes: member.memory_total_bytes,
         memory_free_bytes: member.memory_free_bytes,
         guests: member.guests,

@@ -28,6 +28,20 @@ extern "C" fn record_pipe_disposition() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_PIPE_DISPOSITION: extern "C" fn() = record_pipe_disposition;
 
+/// Gives SIGPIPE back the disposition that this program was started with. Async-signal-safe.
+pub(super) fn restore_pipe_disposition() {
+    let ignored = PIPE_IGNORED.load(Ordering::Relaxed);
+    let disposition = if ignored {
+        libc::SIG_IGN
+    } else {
+        libc::SIG_DFL
+    };
+    // SAFETY: no handler is installed, only a disposition.
+    unsafe {
+        libc::signal(libc::SIGPIPE, disposition);
+    }
+}
+
 /// Executes `command` (found in PATH as execvp(3) says), with its arguments, the present environment,
 /// signal mask and ignored signals. Returns only when that failed.
 pub fn execute(command: &[OsString]) -> io::Error {
@@ -47,16 +61,9 @@ pub fn execute(command: &[OsString]) -> io::Error {
     let Some(&program) = pointers.first().filter(|program| !program.is_null()) else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no command was given");
     };
-    let ignored = PIPE_IGNORED.load(Ordering::Relaxed);
-    let disposition = if ignored {
-        libc::SIG_IGN
-    } else {
-        libc::SIG_DFL
-    };
-    // SAFETY: no handler is installed, only a disposition; `pointers` is an array of C strings that
-    // `arguments` keeps alive, ended by a null pointer.
+    restore_pipe_disposition();
+    // SAFETY: `pointers` is an array of C strings that `arguments` keeps alive, ended by a null pointer.
     unsafe {
-        libc::signal(libc::SIGPIPE, disposition);
         libc::execvp(program, pointers.as_ptr());
     }
     io::Error::last_os_error()

@@ -5,6 +5,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use super::exec::restore_pipe_disposition;
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,7 @@ pub struct Heard {
 pub struct SignalReader {
     file: File,
     mask: libc::sigset_t,
+    mask_before: libc::sigset_t,
 }
 
 impl SignalReader {
@@ -42,7 +47,8 @@ impl SignalReader {
             ] {
                 libc::sigdelset(&mut mask, signal);
             }
-            if libc::sigprocmask(libc::SIG_BLOCK, &mask, std::ptr::null_mut()) != 0 {
+            let mut mask_before = mask;
+            if libc::sigprocmask(libc::SIG_BLOCK, &mask, &mut mask_before) != 0 {
                 return Err(io::Error::last_os_error());
             }
             let fd = libc::signalfd(-1, &mask, libc::SFD_CLOEXEC);
@@ -52,8 +58,26 @@ impl SignalReader {
             Ok(Self {
                 file: File::from(OwnedFd::from_raw_fd(fd)),
                 mask,
+                mask_before,
             })
         }
+    }
+
+    /// Starts a child with the signal mask and the disposition of SIGPIPE that we were started with.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let mask = self.mask_before;
+        // SAFETY: the closure runs in the forked child and makes async-signal-safe calls only, on an
+        // initialised set.
+        unsafe {
+            command.pre_exec(move || {
+                restore_pipe_disposition();
+                match libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            });
+        }
+        command.spawn()
     }
 
     /// Waits for the next signal.
