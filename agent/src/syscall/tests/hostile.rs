@@ -6,22 +6,44 @@ use proptest::prelude::*;
 use super::world::{GUEST, SCRATCH, Space, laid_out, scratch};
 use crate::limits::{FORWARD_BYTES_MAX, FORWARD_SCRATCH_BYTES};
 use crate::syscall::{
-    Class, Forward, Limits, Request, Write, calls, layout, lookup, plan, resolve,
+    Call, Class, Forward, Limits, Request, Write, calls, layout, lookup, plan, resolve,
 };
 
 const GUEST_BYTES: usize = 1024;
 
-/// Numbers of all calls, so that every family is tried.
+/// Numbers of all calls, so that every family is tried; those with many pointers more often.
 fn number() -> impl Strategy<Value = u64> {
-    let numbers: Vec<u64> = calls().map(|call| u64::from(call.number)).collect();
-    proptest::sample::select(numbers)
+    const INTRICATE: [&str; 16] = [
+        "readv",
+        "writev",
+        "preadv2",
+        "sendmsg",
+        "recvmsg",
+        "sendmmsg",
+        "recvmmsg",
+        "poll",
+        "ppoll",
+        "select",
+        "pselect6",
+        "epoll_pwait",
+        "recvfrom",
+        "getsockopt",
+        "name_to_handle_at",
+        "openat",
+    ];
+    let of = |passes: fn(&&Call) -> bool| {
+        let numbers = calls().filter(passes).map(|call| u64::from(call.number));
+        proptest::sample::select(numbers.collect::<Vec<_>>())
+    };
+    prop_oneof![of(|_| true), of(|call| INTRICATE.contains(&call.name))]
 }
 
 /// Arguments that programs pass: pointers into the guest, small counts, commands, and nonsense.
 fn argument() -> impl Strategy<Value = u64> {
     prop_oneof![
-        4 => GUEST..GUEST + GUEST_BYTES as u64,
-        4 => 0_u64..80,
+        12 => (0..GUEST_BYTES as u64 / 16).prop_map(|word| GUEST + word * 8),
+        8 => 0_u64..8,
+        1 => 0_u64..80,
         1 => Just(0),
         1 => 0x5400_u64..0x5480,
         1 => any::<u64>(),
@@ -33,8 +55,8 @@ fn argument() -> impl Strategy<Value = u64> {
 /// Memory in which pointers and counts occur.
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
-        3 => GUEST..GUEST + GUEST_BYTES as u64,
-        4 => 0_u64..64,
+        6 => (0..GUEST_BYTES as u64 / 16).prop_map(|word| GUEST + word * 8),
+        12 => 0_u64..8,
         1 => any::<u64>(),
     ];
     proptest::collection::vec(word, GUEST_BYTES / 8)
@@ -57,7 +79,7 @@ fn bytes_of(writes: &[Write]) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A plan that the guest side makes is accepted at home, stays in the scratch area, and its reply fits.
     #[test]
