@@ -79,7 +79,7 @@ fn bytes_of(writes: &[Write]) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A plan that the guest side makes is accepted at home, stays in the scratch area, and its reply fits.
     #[test]
