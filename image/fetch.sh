@@ -29,7 +29,7 @@ echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
 apt_options=(
 	-o Dir::Etc::sourcelist="$cache/sources.list" -o Dir::Etc::sourceparts=-
 	-o Dir::State="$cache" -o Dir::State::lists="$cache/lists" -o Dir::State::status="$cache/dpkg-status"
-	-o Dir::Cache="$cache" -o APT::Architecture=amd64 -o APT::Sandbox::User=root
+	-o Dir::Cache="$cache" -o Dir::Cache::archives="$cache/archives" -o APT::Architecture=amd64 -o APT::Sandbox::User=root
 	-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
 	-o Acquire::Retries=3
 )

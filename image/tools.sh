@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A package_of=(
-	[cargo]=cargo [dpkg-deb]=dpkg [apt-get]=apt [depmod]=kmod [cpio]=cpio [zstd]=zstd [xz]=xz-utils
+	[dpkg-deb]=dpkg [apt-get]=apt [depmod]=kmod [cpio]=cpio [zstd]=zstd [xz]=xz-utils
 	[lz4]=lz4 [xorriso]=xorriso [mformat]=mtools [grub-mkimage]=grub-common [cc]=gcc
 )
 declare -A package_of_file=(
@@ -18,6 +18,10 @@ fi
 
 # depmod and its like live where an ordinary user's PATH does not look.
 PATH=$PATH:/usr/sbin:/sbin
+if ! command -v cargo >/dev/null; then
+	echo "missing: Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer, see https://rustup.rs" >&2
+	exit 1
+fi
 missing=()
 for tool in "${!package_of[@]}"; do
 	command -v "$tool" >/dev/null || missing+=("${package_of[$tool]}")

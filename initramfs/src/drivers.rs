@@ -99,6 +99,8 @@ fn load_file(path: &Path) -> std::io::Result<()> {
     match rustix::system::finit_module(&file, &CString::default(), 0) {
         // Loaded by the kernel's own request in the meantime.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
+        // The driver looked and found that the device is not its own after all.
+        Err(Errno::NODEV) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::agent_log::AgentLog;
 use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::hotplug::{Announcement, Hotplug};
@@ -48,6 +49,7 @@ pub(crate) struct Init {
     links: Links,
     name: Option<String>,
     name_deadline: Instant,
+    agent_log: AgentLog,
     services: Vec<Service>,
     members: Members,
     console: Console,
@@ -77,6 +79,7 @@ impl Init {
             links: Links::default(),
             name: None,
             name_deadline: now + NAME_WAIT,
+            agent_log: AgentLog::open()?,
             services: Vec::new(),
             members: Members::new(now),
             console: Console::open(),
@@ -118,6 +121,7 @@ impl Init {
             if self.power_buttons.pressed() {
                 self.stop(Stop::Poweroff);
             }
+            self.agent_log.turn();
             self.hear_announcements(now);
             self.choose_name(now);
             self.lab_turn(now);
@@ -137,6 +141,7 @@ impl Init {
         let mut wanted = vec![
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.hotplug, PollFlags::IN),
+            PollFd::new(&self.agent_log, PollFlags::IN),
         ];
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         wanted.extend(self.power_buttons.descriptors().map(readable));
@@ -257,7 +262,14 @@ impl Init {
             );
         } else {
             let (parameters, membership) = (self.parameters.clone(), self.membership.clone());
-            let command = Box::new(move || programs::agent(&name, &membership, &parameters));
+            let writer = self.agent_log.writer();
+            let command = Box::new(move || {
+                let mut agent = programs::agent(&name, &membership, &parameters);
+                if let Ok(log) = writer.stdio() {
+                    agent.stderr(log);
+                }
+                agent
+            });
             self.services.push(Service::new(Kind::Agent, now, command));
         }
         let interfaces: Vec<String> = self.links.names().map(str::to_owned).collect();
@@ -418,7 +430,10 @@ impl Init {
             (Membership::None, _, _) => {
                 Agent::Absent("not started, there is no cluster key".to_owned())
             }
-            (_, None, _) => Agent::Absent("not running; `dmesg` says why".to_owned()),
+            (_, None, _) => Agent::Absent(match self.agent_log.last_line() {
+                Some(line) => format!("not running: {line}"),
+                None => "not running".to_owned(),
+            }),
             (_, Some(_), None) => Agent::Silent,
             (_, Some(_), Some(members)) => Agent::Members(members.clone()),
         };

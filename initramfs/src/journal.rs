@@ -17,14 +17,23 @@ pub(crate) fn warn(text: &str) {
     write(3, text);
 }
 
+/// A line of the agent's log.
+pub(crate) fn pass_on(line: &str) {
+    write_record(6, "", line);
+}
+
 fn write(level: u8, text: &str) {
+    write_record(level, "init: ", text);
+}
+
+fn write_record(level: u8, origin: &str, text: &str) {
     let mut end = text.len().min(RECORD_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     // A kernel log that cannot be written leaves nowhere to say so.
     if let Some(mut log) = open() {
-        let _ = log.write_all(format!("<{level}>init: {}\n", &text[..end]).as_bytes());
+        let _ = log.write_all(format!("<{level}>{origin}{}\n", &text[..end]).as_bytes());
     }
 }
 

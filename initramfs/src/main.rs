@@ -12,6 +12,7 @@
 //! There is one thread and no blocking wait: a stuck terminal, host or agent stops nothing else. Started
 //! under the name `modprobe` the same program loads one module and ends; the kernel asks for that.
 
+mod agent_log;
 mod backoff;
 mod console;
 mod drivers;

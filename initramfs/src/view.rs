@@ -7,6 +7,9 @@ const MEMBERS_MAX: usize = 16;
 /// Longest value of a member's field that is shown, in characters.
 const FIELD_CHARACTERS_MAX: usize = 40;
 
+/// Longest reason that is shown, in characters.
+const REASON_CHARACTERS_MAX: usize = 300;
+
 /// One element of the answer of `limosa nodes --json`; what the console does not show is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Member {
@@ -72,7 +75,9 @@ impl View {
         }
         lines.push(String::new());
         match &self.agent {
-            Agent::Absent(reason) => lines.push(format!("agent: {reason}")),
+            Agent::Absent(reason) => {
+                lines.push(format!("agent: {}", clean(reason, REASON_CHARACTERS_MAX)))
+            }
             Agent::Silent => lines.push("agent: starting".to_owned()),
             Agent::Members(members) => lines.extend(member_lines(members)),
         }
@@ -116,11 +121,15 @@ fn member_lines(members: &[Member]) -> Vec<String> {
     lines
 }
 
-/// What others named must not steer this terminal.
 fn plain(text: &str) -> String {
+    clean(text, FIELD_CHARACTERS_MAX)
+}
+
+/// What others named must not steer this terminal.
+fn clean(text: &str, characters_max: usize) -> String {
     text.chars()
         .filter(|character| !character.is_control())
-        .take(FIELD_CHARACTERS_MAX)
+        .take(characters_max)
         .collect()
 }
 
