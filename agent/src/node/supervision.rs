@@ -364,21 +364,16 @@ impl Agent {
     pub(super) fn anybody_abroad(&self) -> bool {
         self.supervisors
             .iter()
-            .any(|(_, supervisor)| match supervisor.charge {
-                Charge::Guest { .. } => true,
-                Charge::Deputy(_) => {
-                    !supervisor.moves.is_empty()
-                        || supervisor
-                            .status
-                            .as_ref()
-                            .is_none_or(|s| s.state != ProcessState::Home)
-                }
-            })
+            .any(|(_, supervisor)| is_abroad(supervisor))
     }
 
     /// Asks all supervisors to bring their processes home.
     pub(super) fn send_everybody_home(&mut self) {
-        let keys: Vec<SupervisorKey> = self.supervisors.iter().map(|(key, _)| key).collect();
+        let abroad = self
+            .supervisors
+            .iter()
+            .filter(|(_, supervisor)| is_abroad(supervisor));
+        let keys: Vec<SupervisorKey> = abroad.map(|(key, _)| key).collect();
         if !keys.is_empty() {
             log::info!("waiting for {} processes to go home", keys.len());
         }
@@ -406,6 +401,17 @@ impl Agent {
                     log::warn!("process {} is not called: {error}", supervisor.charge.pid());
                 }
             }
+        }
+    }
+}
+
+/// Whether a supervisor's process is not settled at its home.
+fn is_abroad(supervisor: &Supervisor) -> bool {
+    match supervisor.charge {
+        Charge::Guest { .. } => true,
+        Charge::Deputy(_) => {
+            let state = supervisor.status.as_ref().map(|status| status.state);
+            !supervisor.moves.is_empty() || state != Some(ProcessState::Home)
         }
     }
 }
