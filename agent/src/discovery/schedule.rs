@@ -59,7 +59,9 @@ impl Schedule {
     }
 }
 
-fn steady_interval(members: usize) -> Duration {
+/// The interval between two beacons of a node in a stable cluster of this size.
+#[must_use]
+pub fn steady_interval(members: usize) -> Duration {
     let members = u32::try_from(members).unwrap_or(u32::MAX);
     STEADY_INTERVAL.max(Duration::from_secs(1) * (members / BEACONS_PER_SECOND_MAX))
 }

@@ -56,6 +56,7 @@ pub struct Node {
     announced: heapless::Vec<AddressBytes, NODE_ADDRESSES_MAX>,
     newest: (u64, u64),
     heard: Duration,
+    beacon_heard: Duration,
     since: Duration,
 }
 
@@ -247,6 +248,7 @@ impl Node {
             announced: heapless::Vec::new(),
             newest: (0, 0),
             heard: now,
+            beacon_heard: now,
             since: now,
         };
         node.tell(now, origin, beacon);
@@ -267,6 +269,7 @@ impl Node {
         self.load = beacon.load;
         self.port = beacon.port;
         self.announced.clone_from(&beacon.addresses);
+        self.beacon_heard = now;
         self.heard_at(now, origin.address);
     }
 
@@ -306,6 +309,12 @@ impl Node {
             (_, MemberState::Left) => MemberEvent::Left(name),
             (_, MemberState::Lost | MemberState::Joined) => MemberEvent::Lost(name),
         })
+    }
+
+    /// When its last beacon was heard.
+    #[must_use]
+    pub fn beacon_heard(&self) -> Duration {
+        self.beacon_heard
     }
 
     /// Its name and id.

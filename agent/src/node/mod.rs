@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod jobs;
 pub mod moves;
+pub mod peers;
 pub mod requests;
 pub mod supervision;
 pub mod supervisors;

@@ -1,0 +1,580 @@
+//! Everything a node knows of the others, and what it tells them: beacons, SWIM, roster and numbers put
+//! together.
+//!
+//! Pure: datagrams, interfaces and time go in; datagrams and events come out. [`super::cluster`] is the
+//! glue that connects it to sockets and clocks, and the tests connect many of these to each other.
+//!
+//! What happens to a datagram:
+//!
+//! 1. out of its envelope: garbage and forgeries are counted, other clusters and protocols are refused
+//!    in words, and answered once so that the other side can say it too;
+//! 2. repeated ones are dropped;
+//! 3. a beacon goes to the roster; if SWIM does not have its sender, we announce ourselves to it;
+//! 4. a membership message goes to SWIM, whose changes go to the roster.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::discovery::beacon::Beacon;
+use crate::discovery::interfaces::Usable;
+use crate::discovery::refusals::Refusals;
+use crate::discovery::schedule::{self, Schedule};
+use crate::limits::{
+    BEACON_BYTES_MAX, LOAD_BYTES_MAX, MEMBER_EVENTS_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX,
+};
+use crate::load::ShortLoad;
+use crate::membership::codec::MemberIdentity;
+use crate::membership::numbers::{self, Claim};
+use crate::membership::roster::{Heard, MemberEvent, Node, Origin, Roster};
+use crate::membership::swim::{Standing, Swim};
+use crate::secure::datagram::{DatagramError, DatagramKeys, Kind, Opened, ReplayGuard};
+use crate::secure::identity::NodeIdentity;
+use crate::secure::key::ClusterKey;
+use crate::wire::bytes::{AddressBytes, ByteArray};
+use crate::wire::frame;
+use crate::wire::hello::Mismatch;
+use crate::wire::supervisor::NodeId;
+
+/// How long a node whose name has no number listens before it chooses one.
+const NUMBER_CHOSEN_AFTER: Duration = Duration::from_millis(400);
+
+/// How often tables are looked through.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(1);
+
+/// Most nodes asked for their beacon at a time.
+const ASKED_MAX: usize = 4;
+
+/// Version of this agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a node is told at its start.
+pub struct Setup {
+    /// The cluster key.
+    pub key: ClusterKey,
+    /// This node's identity.
+    pub identity: NodeIdentity,
+    /// Its name.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+    /// Nodes to ask by unicast.
+    pub seeds: Vec<SocketAddr>,
+    /// Seed of its random numbers.
+    pub random_seed: u64,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To the groups on this interface.
+    Group(Usable),
+    /// To one address.
+    Address(SocketAddr),
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Where.
+    pub to: To,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Beacons sent, each interface and seed counted.
+    pub beacons_sent: u64,
+    /// Beacons heard of our own cluster.
+    pub beacons_heard: u64,
+    /// Datagrams that were no sound beacon or membership message.
+    pub datagrams_bad: u64,
+    /// Datagrams of other clusters or in other protocol versions.
+    pub datagrams_foreign: u64,
+    /// Datagrams that repeated an older one.
+    pub datagrams_repeated: u64,
+    /// Membership messages sent.
+    pub membership_sent: u64,
+    /// Membership messages received.
+    pub membership_received: u64,
+    /// Connections accepted that did not complete their handshake.
+    pub handshakes_failed: u64,
+    /// Connections that this node refused in words.
+    pub connections_refused: u64,
+    /// Events about members that nobody took in time.
+    pub events_lost: u64,
+}
+
+/// This node's view of the others. All times are since an arbitrary start and never go back.
+pub struct Peers {
+    setup: Setup,
+    keys: DatagramKeys,
+    sequence: u64,
+    guard: ReplayGuard,
+    roster: Roster,
+    swim: Swim,
+    schedule: Schedule,
+    started: Duration,
+    housekeeping_at: Duration,
+    interfaces: Vec<Usable>,
+    load: ShortLoad,
+    number: u16,
+    generation: u64,
+    refusals: Refusals,
+    random: SmallRng,
+    outgoing: Vec<Datagram>,
+    events: Vec<MemberEvent>,
+    /// What was counted; the glue counts connections here too.
+    pub counters: Counters,
+}
+
+impl Peers {
+    /// A node that knows nobody; its first beacon is due at once.
+    #[must_use]
+    pub fn new(now: Duration, setup: Setup, load: ShortLoad) -> Peers {
+        let generation = setup.identity.epoch();
+        let identity = MemberIdentity {
+            id: setup.identity.id(),
+            generation,
+            address: None,
+        };
+        Peers {
+            keys: DatagramKeys::new(&setup.key),
+            sequence: 0,
+            guard: ReplayGuard::default(),
+            roster: Roster::default(),
+            swim: Swim::new(identity, setup.random_seed),
+            schedule: Schedule::new(now),
+            started: now,
+            housekeeping_at: now,
+            interfaces: Vec::new(),
+            load,
+            number: numbers::named_number(&setup.name).unwrap_or(0),
+            generation,
+            refusals: Refusals::default(),
+            random: SmallRng::seed_from_u64(setup.random_seed),
+            outgoing: Vec::new(),
+            events: Vec::new(),
+            counters: Counters::default(),
+            setup,
+        }
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The number that this node goes by; 0 as long as it has none.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// This node's load as it tells it.
+    #[must_use]
+    pub fn load(&self) -> ShortLoad {
+        self.load
+    }
+
+    /// This node's own addresses, the most useful to others first.
+    #[must_use]
+    pub fn own_addresses(&self) -> Vec<SocketAddr> {
+        self.own_ips()
+            .map(|ip| SocketAddr::new(ip, self.setup.port))
+            .collect()
+    }
+
+    /// Whom this node has refused and why, oldest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        self.refusals.lines()
+    }
+
+    /// Notes and logs a refusal of `subject`, unless it is known.
+    pub fn refuse(&mut self, now: Duration, subject: &str, line: &str) -> bool {
+        self.refusals.note(now, subject, line)
+    }
+
+    /// The datagrams to send since the last call.
+    pub fn take_outgoing(&mut self) -> Vec<Datagram> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// What happened to members since the last call.
+    pub fn take_events(&mut self) -> Vec<MemberEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// This node's load has been measured.
+    pub fn set_load(&mut self, load: ShortLoad) {
+        self.load = load;
+    }
+
+    /// The usable interfaces or their addresses have changed.
+    pub fn set_interfaces(&mut self, now: Duration, interfaces: Vec<Usable>) {
+        self.interfaces = interfaces;
+        let address = self.own_addresses().first().copied();
+        self.swim.set_own_address(address);
+        self.schedule.hurry(now);
+    }
+
+    /// When [`Peers::tick`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Duration {
+        let due = self.schedule.next().min(self.housekeeping_at);
+        self.swim.next_due().map_or(due, |swim| swim.min(due))
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration) {
+        self.swim.tick(now);
+        self.after_swim(now);
+        if self.housekeeping_at <= now {
+            self.housekeeping_at = now + HOUSEKEEPING_PERIOD;
+            self.roster.forget(now);
+            self.ask_for_beacons(now);
+        }
+        self.settle_number(now);
+        if self.schedule.next() <= now {
+            self.send_beacons(now);
+        }
+    }
+
+    /// Tells everybody that this node goes.
+    pub fn leave(&mut self, now: Duration) {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for node in self.roster.nodes().filter(|node| node.state.is_present()) {
+            addresses.extend(node.addresses().first());
+        }
+        let goes = Beacon {
+            leaving: true,
+            ..self.beacon(false)
+        };
+        for interface in self.interfaces.clone() {
+            self.send_beacon(&goes, To::Group(interface));
+        }
+        for address in addresses {
+            self.send_beacon(&goes, To::Address(address));
+        }
+        self.swim.leave(now);
+        self.send_membership();
+    }
+
+    /// Takes a datagram that came from `address`.
+    pub fn receive(&mut self, now: Duration, datagram: &[u8], address: SocketAddr) {
+        match self.keys.open(datagram) {
+            Ok(opened) => self.receive_opened(now, &opened, address),
+            Err(error) => self.receive_refused(now, error, address),
+        }
+    }
+
+    fn receive_opened(&mut self, now: Duration, opened: &Opened<'_>, address: SocketAddr) {
+        if opened.sender == self.setup.identity.id() {
+            return;
+        }
+        if !self.guard.admit(opened) {
+            self.counters.datagrams_repeated += 1;
+            return;
+        }
+        let sound = match opened.kind {
+            Kind::Beacon => self.receive_beacon(now, opened, address),
+            Kind::Membership => self.receive_membership(now, opened, address),
+        };
+        if sound.is_none() {
+            self.counters.datagrams_bad += 1;
+        }
+    }
+
+    fn receive_beacon(
+        &mut self,
+        now: Duration,
+        opened: &Opened<'_>,
+        address: SocketAddr,
+    ) -> Option<()> {
+        let beacon = Beacon::decode(opened.payload, opened.sender).ok()?;
+        self.counters.beacons_heard += 1;
+        let Opened {
+            sender,
+            epoch,
+            sequence,
+            ..
+        } = *opened;
+        let origin = Origin {
+            sender,
+            epoch,
+            sequence,
+            address,
+        };
+        let heard = self.roster.hear_beacon(now, origin, &beacon);
+        match heard {
+            Heard::Old => {}
+            Heard::Full => {
+                let line = format!(
+                    "no room for node {} at {address}: this node keeps track of {} nodes at most",
+                    beacon.name, MEMBERS_MAX
+                );
+                self.refuse(now, &beacon.name, &line);
+                return Some(());
+            }
+            Heard::Leaving => {
+                let left = MemberIdentity {
+                    id: sender,
+                    generation: beacon.generation,
+                    address: None,
+                };
+                self.swim.note_left(now, left);
+                self.events.extend(self.roster.set_left(now, sender));
+                self.after_swim(now);
+            }
+            Heard::New | Heard::Known => {
+                self.meet(now, sender);
+                self.settle_number(now);
+            }
+        }
+        let random = self.random.random();
+        let greet = heard == Heard::New && schedule::answers(self.roster.present(), random);
+        if beacon.answer_wanted || greet {
+            self.send_beacon(&self.beacon(false), To::Address(address));
+        }
+        Some(())
+    }
+
+    /// Makes sure that a node whose beacon was heard is a member for SWIM too.
+    fn meet(&mut self, now: Duration, sender: NodeId) {
+        let Some(node) = self.roster.get(sender) else {
+            return;
+        };
+        let identity = node.identity();
+        match self.swim.standing(sender) {
+            Some((known, standing))
+                if standing != Standing::Down && known.generation >= identity.generation =>
+            {
+                self.events
+                    .extend(self.roster.set_standing(now, known, standing));
+            }
+            _ => self.swim.announce(now, identity),
+        }
+        self.after_swim(now);
+    }
+
+    fn receive_membership(
+        &mut self,
+        now: Duration,
+        opened: &Opened<'_>,
+        address: SocketAddr,
+    ) -> Option<()> {
+        let (&length, rest) = opened.payload.split_first()?;
+        let (load, message) = rest.split_at_checked(usize::from(length))?;
+        let load = frame::decode(load).ok()?;
+        self.counters.membership_received += 1;
+        self.roster.hear(now, opened.sender, address, load);
+        let result = self.swim.receive(now, message);
+        self.after_swim(now);
+        match result {
+            Ok(()) => Some(()),
+            Err(error) => {
+                log::debug!("membership message from {address}: {error}");
+                None
+            }
+        }
+    }
+
+    /// Nothing in such a datagram is authentic: all it gets is a line for a person, and, once, our own
+    /// beacon in return, so that the other side can say it too.
+    fn receive_refused(&mut self, now: Duration, error: DatagramError<'_>, address: SocketAddr) {
+        let (subject, line) = match error {
+            DatagramError::Garbage | DatagramError::Forged => {
+                self.counters.datagrams_bad += 1;
+                return;
+            }
+            DatagramError::OtherCluster { cluster, beacon } => {
+                self.counters.datagrams_foreign += 1;
+                let Some(beacon) = beacon else { return };
+                let Some(name) = Beacon::foreign_name(beacon) else {
+                    return;
+                };
+                let line = format!(
+                    "node {name} at {address} belongs to another cluster, {cluster} (wrong key?)"
+                );
+                (format!("{name} {cluster}"), line)
+            }
+            DatagramError::Protocol(theirs) => {
+                self.counters.datagrams_foreign += 1;
+                let why = Mismatch::Protocol(theirs);
+                (
+                    address.ip().to_string(),
+                    format!("the node at {address} is refused: {why}"),
+                )
+            }
+        };
+        if self.refuse(now, &subject, &line) {
+            self.send_beacon(&self.beacon(false), To::Address(address));
+        }
+    }
+
+    /// Carries what SWIM found out to the roster, and what it wants to say to the others.
+    fn after_swim(&mut self, now: Duration) {
+        for change in self.swim.take_changes() {
+            let event = self
+                .roster
+                .set_standing(now, change.identity, change.standing);
+            self.events.extend(event);
+            if change.standing == Standing::Alive && self.roster.get(change.identity.id).is_none() {
+                self.ask(change.identity.address);
+            }
+        }
+        if self.events.len() > MEMBER_EVENTS_MAX {
+            self.counters.events_lost += (self.events.len() - MEMBER_EVENTS_MAX) as u64;
+            self.events.truncate(MEMBER_EVENTS_MAX);
+        }
+        if self.swim.generation() != self.generation {
+            self.generation = self.swim.generation();
+            self.schedule.hurry(now);
+        }
+        self.send_membership();
+    }
+
+    fn send_membership(&mut self) {
+        let mut head = [0; LOAD_BYTES_MAX];
+        let mut cursor = std::io::Cursor::new(&mut head[1..]);
+        if ciborium::into_writer(&self.load, &mut cursor).is_err() {
+            return;
+        }
+        let length = cursor.position() as usize;
+        head[0] = length as u8;
+        for outgoing in self.swim.take_outgoing() {
+            let addresses = match self.roster.get(outgoing.to.id) {
+                Some(node) => node.datagram_addresses(),
+                None => outgoing.to.address.into_iter().collect(),
+            };
+            let payload = [&head[..=length], &outgoing.message].concat();
+            for address in addresses {
+                self.counters.membership_sent += 1;
+                self.send(Kind::Membership, &payload, To::Address(address));
+            }
+        }
+    }
+
+    fn send_beacons(&mut self, now: Duration) {
+        let beacon = self.beacon(false);
+        for interface in self.interfaces.clone() {
+            self.send_beacon(&beacon, To::Group(interface));
+        }
+        for seed in self.setup.seeds.clone() {
+            let there = |node: &Node| node.state.is_present() && node.addresses().contains(&seed);
+            let met = self.roster.nodes().any(there);
+            self.send_beacon(&self.beacon(!met), To::Address(seed));
+        }
+        let random = self.random.random();
+        self.schedule.sent(now, self.roster.present() + 1, random);
+    }
+
+    /// Asks for the beacons of members that no beacon tells of: met through others, on other links.
+    fn ask_for_beacons(&mut self, now: Duration) {
+        let silence = schedule::steady_interval(self.roster.present() + 1) * 3;
+        let silent = self
+            .swim
+            .present()
+            .filter_map(|member| match self.roster.get(member.id) {
+                None => member.address,
+                Some(node) if node.beacon_heard() + silence < now => {
+                    node.addresses().first().copied()
+                }
+                Some(_) => None,
+            });
+        let silent: Vec<SocketAddr> = silent.take(ASKED_MAX).collect();
+        for address in silent {
+            self.ask(Some(address));
+        }
+    }
+
+    fn ask(&mut self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.send_beacon(&self.beacon(true), To::Address(address));
+        }
+    }
+
+    fn settle_number(&mut self, now: Duration) {
+        if self.number == 0 && now < self.started + NUMBER_CHOSEN_AFTER {
+            return;
+        }
+        let this = Claim {
+            number: self.number,
+            name: &self.setup.name,
+            epoch: self.setup.identity.epoch(),
+            id: self.setup.identity.id(),
+        };
+        let number = numbers::choose(&this, &self.roster.claims());
+        if number != self.number {
+            self.number = number;
+            self.schedule.hurry(now);
+        }
+    }
+
+    fn beacon(&self, answer_wanted: bool) -> Beacon {
+        Beacon {
+            // Cannot fall back: both were checked against these limits at the start.
+            name: self.setup.name.as_str().try_into().unwrap_or_default(),
+            version: VERSION.try_into().unwrap_or_default(),
+            public_key: ByteArray(*self.setup.identity.public_key()),
+            generation: self.swim.generation(),
+            port: self.setup.port,
+            addresses: self.own_ips().map(AddressBytes).collect(),
+            number: self.number,
+            answer_wanted,
+            leaving: false,
+            load: self.load,
+        }
+    }
+
+    /// IPv4 first, which people recognise; link-local ones mean nothing to others.
+    fn own_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv4 = self
+            .interfaces
+            .iter()
+            .flat_map(|i| i.ipv4.iter().copied())
+            .map(IpAddr::from);
+        let ipv6 = self
+            .interfaces
+            .iter()
+            .flat_map(|interface| interface.ipv6.iter().copied());
+        let ipv6 = ipv6
+            .filter(|ip| !ip.is_unicast_link_local())
+            .map(IpAddr::from);
+        ipv4.chain(ipv6).take(NODE_ADDRESSES_MAX)
+    }
+
+    fn send_beacon(&mut self, beacon: &Beacon, to: To) {
+        match beacon.encode() {
+            Ok(payload) => {
+                self.counters.beacons_sent += 1;
+                self.send(Kind::Beacon, &payload, to);
+            }
+            Err(_) => log::error!("this node's beacon does not fit {BEACON_BYTES_MAX} bytes"),
+        }
+    }
+
+    fn send(&mut self, kind: Kind, payload: &[u8], to: To) {
+        self.sequence += 1;
+        let mut bytes = Vec::with_capacity(payload.len() + 64);
+        let identity = &self.setup.identity;
+        self.keys.seal(
+            kind,
+            identity.id(),
+            identity.epoch(),
+            self.sequence,
+            payload,
+            &mut bytes,
+        );
+        self.outgoing.push(Datagram { to, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests;
