@@ -52,7 +52,11 @@ pub const REFUSALS_MAX: usize = 32;
 /// Most events about members that wait for the agent to take them; further ones are counted and lost.
 pub const MEMBER_EVENTS_MAX: usize = 1024;
 
-/// Most connections that may be in the middle of their handshake; further ones are closed at once.
+/// Most connections of other nodes that wait for the agent to accept or refuse them; further ones are
+/// refused as busy.
+pub const INCOMING_MAX: usize = 64;
+
+/// Most connections that may be in the middle of their handshake; then the oldest makes room.
 pub const HANDSHAKES_PENDING_MAX: usize = 32;
 
 /// Longest control request, in bytes: a node's name is the longest thing in one.

@@ -1,25 +1,57 @@
 //! This node's place in the cluster: who the others are, and connections to and from them.
 //!
-//! The one handle through which the rest of the agent knows of other nodes. It belongs to the agent's
-//! single thread.
+//! The one handle through which the rest of the agent knows of other nodes; it belongs to the agent's
+//! single thread. It is glue: [`super::peers`] decides what is said to whom, and the tasks here connect
+//! it to the kernel:
+//!
+//! - one for each datagram socket: receives;
+//! - one timer: does what is due next, and nothing before;
+//! - one for the interfaces, one for the load meter;
+//! - the listener ([`super::listener`]), and whoever calls [`Cluster::connect`].
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use smol::LocalExecutor;
-use smol::channel::Receiver;
+use ring::rand::{SecureRandom, SystemRandom};
+use smol::channel::{Receiver, Sender, bounded};
+use smol::future::FutureExt;
+use smol::{LocalExecutor, Task, Timer};
 
+use super::channel::{self, ChannelError, Credentials};
+use super::interfaces::InterfaceWatch;
+use super::listener;
+use super::peers::{Peers, Setup, To, VERSION};
+use crate::discovery::multicast::DatagramSockets;
+use crate::limits::{DATAGRAM_BYTES_MAX, INCOMING_MAX, MEMBER_EVENTS_MAX, NODE_NAME_LENGTH_MAX};
+use crate::load::ShortLoad;
+use crate::load::meter::Meter;
+use crate::membership::names::{self, Known};
+use crate::membership::roster::Node;
+use crate::secure::identity::{IdentityError, NodeIdentity};
 use crate::secure::key::ClusterKey;
-use crate::wire::hello::Purpose;
-use crate::wire::supervisor::{ChannelKeys, NodeId, NodeName};
+use crate::wire::hello::{Purpose, is_node_name};
+use crate::wire::supervisor::{NodeId, NodeName};
+
+pub use super::channel::{Channel, Incoming};
+pub use super::peers::Counters;
+pub use crate::membership::MemberState;
+pub use crate::membership::names::UnknownNode;
+pub use crate::membership::roster::MemberEvent;
 
 /// UDP and TCP port of the agents, unless `--port` says otherwise; not assigned to anything else by
 /// IANA.
 pub const PORT_DEFAULT: u16 = 4460;
+
+/// How often the load is sampled.
+const LOAD_PERIOD: Duration = Duration::from_secs(1);
+
+/// Pause after a receive error, so that it does not become a busy loop.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node needs to take part in a cluster.
 #[derive(Clone, Debug)]
@@ -58,7 +90,9 @@ pub enum StartError {
     /// The node's name is empty, too long or not printable.
     Name(String),
     /// The node's identity in the run directory can neither be read nor made.
-    Identity(String),
+    Identity(IdentityError),
+    /// The kernel gives no random bytes.
+    NoRandomBytes,
 }
 
 impl fmt::Display for StartError {
@@ -72,44 +106,16 @@ impl fmt::Display for StartError {
             StartError::Socket { what, error } => write!(f, "no socket for {what}: {error}"),
             StartError::Name(name) => write!(
                 f,
-                "{name:?} cannot be a node's name: at most {} bytes, visible characters only",
-                crate::limits::NODE_NAME_LENGTH_MAX
+                "{name:?} cannot be a node's name: at most {NODE_NAME_LENGTH_MAX} bytes, visible \
+                 characters only"
             ),
-            StartError::Identity(cause) => write!(f, "no identity for this node: {cause}"),
+            StartError::Identity(error) => write!(f, "no identity for this node: {error}"),
+            StartError::NoRandomBytes => write!(f, "the kernel gives no random bytes"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
-
-/// What is known of a member's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberState {
-    /// Heard of, not yet confirmed.
-    Joined,
-    /// Answers.
-    Alive,
-    /// Has not answered lately.
-    Suspect,
-    /// Did not answer for so long that it is taken for dead.
-    Lost,
-    /// Said that it goes.
-    Left,
-}
-
-impl MemberState {
-    /// In lower case, as commands print it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MemberState::Joined => "joined",
-            MemberState::Alive => "alive",
-            MemberState::Suspect => "suspect",
-            MemberState::Lost => "lost",
-            MemberState::Left => "left",
-        }
-    }
-}
 
 /// A node of the cluster as this node knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,9 +132,9 @@ pub struct Member {
     pub addresses: Vec<SocketAddr>,
     /// CPUs it may use.
     pub cpus: u32,
-    /// Speed of one CPU; see [`crate::load`].
+    /// Speed of one CPU; see [`crate::load::speed`].
     pub speed: u32,
-    /// Runnable threads, averaged over about a second.
+    /// Runnable threads, averaged as [`crate::load::meter`] says.
     pub load: f32,
     /// Memory.
     pub memory_total_bytes: u64,
@@ -140,52 +146,6 @@ pub struct Member {
     pub version: String,
     /// Whether it is this node.
     pub this: bool,
-}
-
-/// What happened to a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberEvent {
-    /// It is a member now (also: again).
-    Joined(NodeName),
-    /// It does not answer.
-    Suspect(NodeName),
-    /// It answers again.
-    Alive(NodeName),
-    /// It is taken for dead.
-    Lost(NodeName),
-    /// It said that it goes.
-    Left(NodeName),
-}
-
-/// No node is called so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownNode {
-    /// What was asked for.
-    pub wanted: String,
-    /// The nearest names, best first; empty when nothing is near.
-    pub nearest: Vec<String>,
-}
-
-impl fmt::Display for UnknownNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no node is called {:?}", self.wanted)?;
-        match self.nearest.as_slice() {
-            [] => write!(f, "; `limosa nodes` lists them"),
-            names => write!(f, "; did you mean {}?", names.join(" or ")),
-        }
-    }
-}
-
-impl std::error::Error for UnknownNode {}
-
-/// An established connection, ready to be handed to another process.
-pub struct Channel {
-    /// The connected TCP socket, in blocking mode.
-    pub fd: OwnedFd,
-    /// Keys and record numbers.
-    pub keys: ChannelKeys,
-    /// Who is at the other end; its identity is proven.
-    pub peer: NodeName,
 }
 
 /// Why there is no connection.
@@ -238,117 +198,430 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// A node that has proven its identity waits for an answer.
-pub struct Incoming {
-    /// Who connects.
-    pub peer: NodeName,
-    /// What for.
-    pub purpose: Purpose,
-}
-
-impl Incoming {
-    /// Welcomes it; the connection is ours from here on.
-    pub async fn accept(self) -> io::Result<Channel> {
-        todo!()
-    }
-
-    /// Tells it why not, in one line, and closes. Dropping it refuses too, without a reason.
-    pub async fn refuse(self, _reason: String) {
-        todo!()
-    }
-}
-
-/// What was counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Beacons sent, each interface and seed counted.
-    pub beacons_sent: u64,
-    /// Beacons heard of our own cluster.
-    pub beacons_heard: u64,
-    /// Datagrams that were no sound beacon or membership message.
-    pub datagrams_bad: u64,
-    /// Datagrams of other clusters.
-    pub datagrams_foreign: u64,
-    /// Datagrams that repeated an older one.
-    pub datagrams_repeated: u64,
-    /// Membership messages sent.
-    pub membership_sent: u64,
-    /// Membership messages received.
-    pub membership_received: u64,
-    /// Connections accepted that did not complete their handshake.
-    pub handshakes_failed: u64,
-    /// Connections that this node refused in words.
-    pub connections_refused: u64,
-    /// Events about members that nobody took in time.
-    pub events_lost: u64,
-}
-
 /// This node's place in the cluster.
-pub struct Cluster {}
+pub struct Cluster {
+    started: Instant,
+    credentials: Rc<Credentials>,
+    interface_names: Vec<String>,
+    peers: RefCell<Peers>,
+    meter: RefCell<Meter>,
+    sockets: DatagramSockets,
+    incoming: Receiver<Incoming>,
+    events: (Sender<MemberEvent>, Receiver<MemberEvent>),
+    /// Ends the timer's wait when something became due earlier.
+    wake: (Sender<()>, Receiver<()>),
+    timer_at: Cell<Duration>,
+    tasks: RefCell<Vec<Task<()>>>,
+}
 
 impl Cluster {
     /// Starts to take part: sockets, beacons, membership, listener. Having no usable interface is no
     /// error: they are waited for.
     pub async fn start(
-        _config: ClusterConfig,
-        _executor: &Rc<LocalExecutor<'static>>,
+        config: ClusterConfig,
+        executor: &Rc<LocalExecutor<'static>>,
     ) -> Result<Rc<Cluster>, StartError> {
-        todo!()
+        let ClusterConfig {
+            key,
+            name,
+            interfaces,
+            seeds,
+            port,
+            run_dir,
+        } = config;
+        if !is_node_name(&name) {
+            return Err(StartError::Name(name));
+        }
+        let socket_error = |what, transport| {
+            move |error: io::Error| match error.kind() {
+                io::ErrorKind::AddrInUse => StartError::PortTaken { port, transport },
+                _ => StartError::Socket { what, error },
+            }
+        };
+        let listening = listener::bind(port).map_err(socket_error("connections", "TCP"))?;
+        let sockets = DatagramSockets::open(port).map_err(socket_error("datagrams", "UDP"))?;
+        let watch = InterfaceWatch::start()
+            .await
+            .map_err(|error| StartError::Socket {
+                what: "following the interfaces",
+                error,
+            })?;
+        let identity = NodeIdentity::load_or_generate(&run_dir).map_err(StartError::Identity)?;
+        let random_seed = random_seed().ok_or(StartError::NoRandomBytes)?;
+        if key.is_open() {
+            log::warn!(
+                "this cluster is open: whoever is on the network can join it and run programs here"
+            );
+        }
+        for name in interfaces.iter().filter(|name| !watch.table().exists(name)) {
+            log::warn!("there is no interface {name} yet; it is used when it comes");
+        }
+        let credentials = Rc::new(Credentials::new(identity.clone(), name.clone(), &key));
+        let meter = Meter::start();
+        let setup = Setup {
+            key,
+            identity,
+            name,
+            port,
+            seeds,
+            random_seed,
+        };
+        let (arrivals, incoming) = bounded(INCOMING_MAX);
+        let cluster = Rc::new(Cluster {
+            started: Instant::now(),
+            credentials: credentials.clone(),
+            interface_names: interfaces,
+            peers: RefCell::new(Peers::new(Duration::ZERO, setup, meter.short())),
+            meter: RefCell::new(meter),
+            sockets,
+            incoming,
+            events: bounded(MEMBER_EVENTS_MAX),
+            wake: bounded(1),
+            timer_at: Cell::new(Duration::ZERO),
+            tasks: RefCell::default(),
+        });
+        let failing = cluster.clone();
+        let failed = Rc::new(move |address, error: &ChannelError| failing.failed(address, error));
+        let accepting = listener::run(listening, executor.clone(), credentials, arrivals, failed);
+        cluster.spawn_all(executor, watch, accepting);
+        Ok(cluster)
+    }
+
+    fn spawn_all(
+        self: &Rc<Self>,
+        executor: &Rc<LocalExecutor<'static>>,
+        watch: InterfaceWatch,
+        accepting: impl Future<Output = ()> + 'static,
+    ) {
+        if !self.apply_interfaces(&watch) {
+            log::warn!("no usable network interface yet; they are used when they come");
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        for receiver in 0..self.sockets.receivers().count() {
+            tasks.push(executor.spawn(self.clone().receive(receiver)));
+        }
+        tasks.push(executor.spawn(self.clone().follow_interfaces(watch)));
+        tasks.push(executor.spawn(self.clone().keep_time()));
+        tasks.push(executor.spawn(self.clone().measure_load()));
+        tasks.push(executor.spawn(accepting));
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Lets the peers do something, then carries out what came of it.
+    fn with_peers<T>(&self, action: impl FnOnce(&mut Peers, Duration) -> T) -> T {
+        let mut peers = self.peers.borrow_mut();
+        let result = action(&mut peers, self.now());
+        for datagram in peers.take_outgoing() {
+            match datagram.to {
+                To::Group(interface) => {
+                    self.sockets.send_to_group(&interface, &datagram.bytes);
+                }
+                To::Address(address) => {
+                    self.sockets.send_to(address, &datagram.bytes);
+                }
+            }
+        }
+        for event in peers.take_events() {
+            log_event(&event);
+            if self.events.0.try_send(event).is_err() {
+                peers.counters.events_lost += 1;
+            }
+        }
+        if peers.next_due() < self.timer_at.get() {
+            // Full means that it is being woken already.
+            let _ = self.wake.0.try_send(());
+        }
+        result
+    }
+
+    async fn receive(self: Rc<Self>, receiver: usize) {
+        let Some(socket) = self.sockets.receivers().nth(receiver) else {
+            return;
+        };
+        // One byte more than allowed, to tell too long from just fitting.
+        let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
+        loop {
+            match socket.recv_from(&mut buffer).await {
+                Ok((bytes, from)) => {
+                    self.with_peers(|peers, now| peers.receive(now, &buffer[..bytes], from));
+                }
+                Err(error) => {
+                    log::debug!("receiving datagrams: {error}");
+                    Timer::after(FAILURE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        loop {
+            let due = self.peers.borrow().next_due();
+            self.timer_at.set(due);
+            let due = async {
+                Timer::at(self.started + due).await;
+            };
+            let woken = async {
+                // Fails only once the handle is gone, and this task with it.
+                let _ = self.wake.1.recv().await;
+            };
+            due.or(woken).await;
+            self.with_peers(Peers::tick);
+        }
+    }
+
+    async fn follow_interfaces(self: Rc<Self>, mut watch: InterfaceWatch) {
+        let mut before = watch.table().usable(&self.interface_names);
+        loop {
+            if let Err(error) = watch.changed().await {
+                log::warn!("following the network interfaces: {error}");
+                Timer::after(LOAD_PERIOD).await;
+            }
+            let usable = watch.table().usable(&self.interface_names);
+            if usable != before {
+                self.apply_interfaces(&watch);
+                before = usable;
+            }
+        }
+    }
+
+    /// Returns whether there is any usable interface.
+    fn apply_interfaces(&self, watch: &InterfaceWatch) -> bool {
+        let usable = watch.table().usable(&self.interface_names);
+        let names: Vec<&str> = usable
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
+        log::info!(
+            "interfaces in use: {}",
+            if names.is_empty() {
+                "none".into()
+            } else {
+                names.join(", ")
+            }
+        );
+        self.sockets.follow(&usable);
+        let any = !usable.is_empty();
+        self.with_peers(|peers, now| peers.set_interfaces(now, usable));
+        any
+    }
+
+    async fn measure_load(self: Rc<Self>) {
+        loop {
+            Timer::after(LOAD_PERIOD).await;
+            if let Err(error) = self.meter.borrow_mut().sample() {
+                log::debug!("the load cannot be measured: {error}");
+            }
+            self.tell_load();
+        }
+    }
+
+    fn tell_load(&self) {
+        let load = self.meter.borrow().short();
+        self.peers.borrow_mut().set_load(load);
+    }
+
+    /// A connection ended before it said what it was for.
+    fn failed(&self, address: SocketAddr, error: &ChannelError) {
+        let mut peers = self.peers.borrow_mut();
+        peers.counters.handshakes_failed += 1;
+        let mismatch = matches!(
+            error,
+            ChannelError::Mismatch(_) | ChannelError::Handshake(_)
+        );
+        if mismatch {
+            peers.counters.connections_refused += 1;
+            let line = format!("a connection from {address} is refused: {error}");
+            peers.refuse(self.now(), &format!("{} {error}", address.ip()), &line);
+        } else {
+            log::debug!("a connection from {address}: {error}");
+        }
     }
 
     /// This node.
     #[must_use]
     pub fn this(&self) -> NodeName {
-        todo!()
+        self.credentials.node_name()
     }
 
     /// All members known, this node included, ordered by number.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        let peers = self.peers.borrow();
+        let this = Member {
+            state: MemberState::Alive,
+            this: true,
+            ..member(
+                self.this(),
+                peers.number(),
+                peers.own_addresses(),
+                peers.load(),
+                VERSION,
+            )
+        };
+        let other = |node: &Node| Member {
+            state: node.state,
+            ..member(
+                node.node_name(),
+                node.number,
+                node.addresses(),
+                node.load,
+                &node.version,
+            )
+        };
+        let mut members: Vec<Member> = peers.roster().nodes().map(other).chain([this]).collect();
+        members.sort_by(|one, other| (one.number, &one.name).cmp(&(other.number, &other.name)));
+        members
     }
 
-    /// The node that people call `wanted`: by name, number or address.
-    pub fn resolve(&self, _wanted: &str) -> Result<NodeName, UnknownNode> {
-        todo!()
+    /// The node that people call `wanted`: by name, number or address. Nodes that are lost or have left
+    /// are found too.
+    pub fn resolve(&self, wanted: &str) -> Result<NodeName, UnknownNode> {
+        let peers = self.peers.borrow();
+        let this = self.this();
+        let this = Known {
+            number: peers.number(),
+            name: this.name,
+            id: this.id,
+            addresses: peers.own_addresses(),
+        };
+        let nodes: Vec<Known> = peers
+            .roster()
+            .nodes()
+            .map(Node::known)
+            .chain([this])
+            .collect();
+        names::resolve(wanted, &nodes)
     }
 
     /// Connects to a member; returns when it has welcomed us.
-    pub async fn connect(&self, _node: NodeId, _purpose: Purpose) -> Result<Channel, ConnectError> {
-        todo!()
+    pub async fn connect(&self, node: NodeId, purpose: Purpose) -> Result<Channel, ConnectError> {
+        let (name, public_key, addresses) = {
+            let peers = self.peers.borrow();
+            let known = peers
+                .roster()
+                .get(node)
+                .ok_or(ConnectError::Unknown(node))?;
+            if !known.state.is_present() {
+                return Err(ConnectError::Gone(known.node_name()));
+            }
+            (known.node_name(), known.public_key, known.addresses())
+        };
+        let mut last = ConnectError::Unreachable {
+            node: name.clone(),
+            cause: "it has told no address".into(),
+        };
+        for address in addresses {
+            let connecting = channel::connect(
+                &self.credentials,
+                address,
+                node,
+                &public_key,
+                purpose.clone(),
+            );
+            let node = name.clone();
+            last = match connecting.await {
+                Ok(channel) => return Ok(channel),
+                Err(ChannelError::Refused(reason)) => {
+                    return Err(ConnectError::Refused { node, reason });
+                }
+                Err(error @ (ChannelError::Connect(_) | ChannelError::TimedOut("connection"))) => {
+                    ConnectError::Unreachable {
+                        node,
+                        cause: format!("at {address}: {error}"),
+                    }
+                }
+                Err(error) => ConnectError::Handshake {
+                    node,
+                    cause: format!("at {address}: {error}"),
+                },
+            };
+        }
+        log::info!("{last}");
+        Err(last)
     }
 
     /// Connections of other nodes, each to be accepted or refused. One consumer.
     #[must_use]
     pub fn incoming(&self) -> Receiver<Incoming> {
-        todo!()
+        self.incoming.clone()
     }
 
     /// What happens to members. One consumer.
     #[must_use]
     pub fn events(&self) -> Receiver<MemberEvent> {
-        todo!()
+        self.events.1.clone()
     }
 
     /// Tells the cluster how many guests run here.
-    pub fn set_guests(&self, _guests: u32) {
-        todo!()
+    pub fn set_guests(&self, guests: u32) {
+        self.meter.borrow_mut().set_guests(guests);
+        self.tell_load();
     }
 
     /// Whom this node has refused and why, oldest first; bounded.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {
-        todo!()
+        self.peers.borrow().refusals()
     }
 
     /// What was counted since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.peers.borrow().counters
     }
 
     /// Tells the others that this node goes. Afterwards nothing is sent or accepted any more.
     pub async fn leave(&self) {
-        todo!()
+        self.with_peers(Peers::leave);
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        for task in tasks {
+            task.cancel().await;
+        }
     }
 }
+
+fn member(
+    node: NodeName,
+    number: u16,
+    addresses: Vec<SocketAddr>,
+    load: ShortLoad,
+    version: &str,
+) -> Member {
+    Member {
+        number,
+        name: node.name,
+        id: node.id,
+        state: MemberState::Joined,
+        addresses,
+        cpus: load.cpus.into(),
+        speed: load.speed,
+        load: load.load(),
+        memory_total_bytes: load.memory_total_kib.saturating_mul(1024),
+        memory_free_bytes: load.memory_free_kib.saturating_mul(1024),
+        guests: load.guests,
+        version: version.to_owned(),
+        this: false,
+    }
+}
+
+fn log_event(event: &MemberEvent) {
+    match event {
+        MemberEvent::Joined(node) => log::info!("{} is a member", node.name),
+        MemberEvent::Alive(node) => log::info!("{} answers again", node.name),
+        MemberEvent::Suspect(node) => log::info!("{} does not answer", node.name),
+        MemberEvent::Lost(node) => log::warn!("{} is lost", node.name),
+        MemberEvent::Left(node) => log::info!("{} has left", node.name),
+    }
+}
+
+fn random_seed() -> Option<u64> {
+    let mut seed = [0; 8];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(u64::from_le_bytes(seed))
+}
+
+#[cfg(test)]
+mod tests;

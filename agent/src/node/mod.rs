@@ -8,10 +8,13 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod channel;
 pub mod cluster;
 pub mod config;
 pub mod control;
+pub mod interfaces;
 pub mod jobs;
+pub mod listener;
 pub mod moves;
 pub mod peers;
 pub mod requests;
