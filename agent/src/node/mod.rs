@@ -2,7 +2,8 @@
 //!
 //! [`agent`] is the driver: it starts, stops and hands each event to the file that knows about it.
 //! [`requests`] answers the commands, [`moves`] moves processes, [`supervision`] hears the supervisors.
-//! What the driver owns: [`cluster`] is its view of the other nodes, [`jobs`] (with [`cgroup`]) knows
+//! What the driver owns: [`cluster`] is its view of the other nodes (around the pure [`peers`], with
+//! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`]) knows
 //! which processes are ours, [`supervisors`] holds the links to the supervisors, [`control`] is the
 //! socket of the commands.
 
