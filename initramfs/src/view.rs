@@ -76,7 +76,7 @@ impl View {
         lines.push(String::new());
         match &self.agent {
             Agent::Absent(reason) => {
-                lines.push(format!("agent: {}", clean(reason, REASON_CHARACTERS_MAX)))
+                lines.push(format!("agent: {}", clean(reason, REASON_CHARACTERS_MAX)));
             }
             Agent::Silent => lines.push("agent: starting".to_owned()),
             Agent::Members(members) => lines.extend(member_lines(members)),
