@@ -97,9 +97,6 @@ impl Init {
         if let Err(error) = rustix::system::reboot(rustix::system::RebootCommand::CadOff) {
             journal::note(&format!("ctrl-alt-del stays with the kernel: {error}"));
         }
-        if init.parameters.shell {
-            init.add_shells(now);
-        }
         init.follow_devices(now);
         Ok(init)
     }
@@ -271,6 +268,9 @@ impl Init {
                 agent
             });
             self.services.push(Service::new(Kind::Agent, now, command));
+        }
+        if self.parameters.shell {
+            self.add_shells(now);
         }
         let interfaces: Vec<String> = self.links.names().map(str::to_owned).collect();
         for interface in interfaces {
