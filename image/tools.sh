@@ -10,6 +10,7 @@ declare -A package_of=(
 declare -A package_of_file=(
 	[/usr/lib/grub/i386-pc/boot_hybrid.img]=grub-pc-bin
 	[/usr/lib/grub/x86_64-efi/moddep.lst]=grub-efi-amd64-bin
+	[/usr/lib/x86_64-linux-gnu/libc.a]=libc6-dev
 	[/usr/share/keyrings/debian-archive-keyring.gpg]=debian-archive-keyring
 )
 if [[ ${1-} == demo ]]; then
