@@ -81,6 +81,9 @@ const COMMANDS: [Command; 8] = [
     },
 ];
 
+/// Width of help texts.
+const HELP_COLUMNS: usize = 80;
+
 /// What the agent starts this program as; not for people.
 const SUPERVISORS: [Command; 2] = [
     Command {
@@ -236,7 +239,7 @@ fn parse_or<T: FromArgs>(command: &str, words: Vec<OsString>, code: u8) -> Resul
     let name = ["limosa", command];
     T::from_args(&name, &words).map_err(|exit| match exit.status {
         Ok(()) => {
-            print(&exit.output);
+            print(&wrap(&exit.output));
             ExitCode::SUCCESS
         }
         Err(()) => {
@@ -249,6 +252,32 @@ fn parse_or<T: FromArgs>(command: &str, words: Vec<OsString>, code: u8) -> Resul
             ExitCode::from(code)
         }
     })
+}
+
+/// Breaks paragraphs into lines; what is indented is laid out already.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        if line.starts_with(' ') {
+            wrapped.push_str(line);
+        } else {
+            let mut column = 0;
+            for word in line.split(' ') {
+                let width = word.chars().count();
+                if column > 0 && column + 1 + width > HELP_COLUMNS {
+                    wrapped.push('\n');
+                    column = 0;
+                } else if column > 0 {
+                    wrapped.push(' ');
+                    column += 1;
+                }
+                wrapped.push_str(word);
+                column += width;
+            }
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 /// The option that was probably meant, if one of the words is none of those in the help text.
@@ -313,6 +342,21 @@ mod tests {
         assert_eq!(hint(&["--jsn"], help), "\nDid you mean --json?");
         assert_eq!(hint(&["--json", "7"], help), "");
         assert_eq!(hint(&["--", "--jsn"], help), "");
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped_and_indented_lines_are_left_alone() {
+        let long = "word ".repeat(40);
+        let text = wrap(&format!("{long}\n\n  {long}\n"));
+        let (paragraph, rest) = text.split_once("\n\n").unwrap();
+        assert!(paragraph.lines().count() > 1);
+        assert!(
+            paragraph
+                .lines()
+                .all(|line| line.len() <= HELP_COLUMNS && !line.starts_with(' '))
+        );
+        assert_eq!(paragraph.split_whitespace().count(), 40);
+        assert_eq!(rest, format!("  {long}\n"));
     }
 
     #[test]

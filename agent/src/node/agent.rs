@@ -318,7 +318,10 @@ impl Agent {
             Event::Incoming(incoming) => self.guest_asks(incoming),
             Event::GuestChannel(channel, pid) => self.guest_arrives(channel, pid),
             Event::Member(event) => self.member_changed(&event),
-            Event::Sweep => self.jobs.sweep(),
+            Event::Sweep => {
+                self.jobs.sweep();
+                self.admit_waiting_runs();
+            }
             Event::Stop(signal) => self.stop(signal),
             Event::StopDeadline => {
                 log::warn!(

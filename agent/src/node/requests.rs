@@ -134,6 +134,9 @@ impl Agent {
 
     /// Starts the runs for which enough nodes are alive now, and forgets those that gave up.
     pub(super) fn admit_waiting_runs(&mut self) {
+        if self.waiting_runs.is_empty() {
+            return;
+        }
         let alive = self.nodes_alive();
         let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting_runs)
             .into_iter()
