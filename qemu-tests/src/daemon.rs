@@ -4,7 +4,7 @@
 //! and ports, 3. starts the agents or virtual machines, 4. says `ready`, 5. serves until it is told to end
 //! or its owner dies, 6. removes all that it made. When it is killed, `lab down` does step 6.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
@@ -27,6 +27,7 @@ use crate::node::{Node, NodeConfig};
 use crate::ports::{StreamPort, TapPort};
 use crate::process::ProcessIdentity;
 use crate::programs::Programs;
+use crate::relay::Relay;
 use crate::state::{Record, StateDirectory};
 use crate::switch::PortId;
 
@@ -71,6 +72,8 @@ struct Daemon {
     fabric: Fabric,
     bridge: Option<Bridge>,
     nodes: Vec<Node>,
+    /// By the index of the virtual machine.
+    relays: BTreeMap<u32, Relay>,
     control: UnixListener,
     clients: HashMap<u32, Client>,
     next_client: u32,
@@ -127,6 +130,7 @@ impl Daemon {
             bridge,
             control,
             nodes: Vec::new(),
+            relays: BTreeMap::new(),
             clients: HashMap::new(),
             next_client: 0,
             owner: None,
@@ -168,6 +172,11 @@ impl Daemon {
         if was_off && self.nodes[index].config().plugged {
             self.plug(index)?;
         }
+        if was_off && self.nodes[index].is_machine() {
+            let sockets = self.nodes[index].machine_files().lab_port;
+            let relay = Relay::make(&self.epoll, index as u32, &sockets)?;
+            self.relays.insert(index as u32, relay);
+        }
         let descriptor = self.nodes[index].start()?;
         watch(&self.epoll, descriptor, Source::NodeProcess(index as u32))
             .map_err(LabError::doing("watch a node's process"))
@@ -185,7 +194,7 @@ impl Daemon {
             )));
         }
         let node = &mut self.nodes[index];
-        let (id, socket) = (node.port(), node.switch_socket());
+        let (id, socket) = (node.port(), node.machine_files().switch_port);
         let port = match (node.namespaces()?, &self.bridge) {
             (Some(namespaces), Some(bridge)) => {
                 bridge.plug(namespaces, id)?;
@@ -220,6 +229,7 @@ impl Daemon {
         if self.is_plugged(index) {
             self.unplug(index)?;
         }
+        self.relays.remove(&(index as u32));
         self.nodes[index].kill()
     }
 
@@ -256,11 +266,40 @@ impl Daemon {
                     node.reap();
                 }
             }
+            Source::MachineListener(_)
+            | Source::Machine(_)
+            | Source::RelayListener(_)
+            | Source::RelayClient(_) => self.handle_relay(source, flags)?,
             Source::Owner => return Ok(Next::End),
             Source::Control => self.accept_client()?,
             Source::Client(number) => return Ok(self.serve_client(number)),
         }
         Ok(Next::Serve)
+    }
+
+    fn handle_relay(&mut self, source: Source, flags: EventFlags) -> io::Result<()> {
+        let relay = match source {
+            Source::RelayClient(client) => self
+                .relays
+                .values_mut()
+                .find(|relay| relay.has_client(client)),
+            Source::MachineListener(node) | Source::Machine(node) | Source::RelayListener(node) => {
+                self.relays.get_mut(&node)
+            }
+            _ => None,
+        };
+        let Some(relay) = relay else { return Ok(()) };
+        match source {
+            Source::MachineListener(_) => relay.accept_machine(&self.epoll)?,
+            Source::Machine(_) => relay.serve_machine(&self.epoll, flags),
+            Source::RelayListener(_) => {
+                self.next_client = self.next_client.wrapping_add(1);
+                relay.accept_client(&self.epoll, self.next_client)?;
+            }
+            Source::RelayClient(client) => relay.serve_client(&self.epoll, client, flags),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn accept_client(&mut self) -> io::Result<()> {

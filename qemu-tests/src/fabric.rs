@@ -36,6 +36,14 @@ pub enum Source {
     Listener(PortId),
     /// A TAP device or a virtual machine's connection.
     Port(PortId),
+    /// A virtual machine's lab port is connected.
+    MachineListener(u32),
+    /// A virtual machine says something on its lab port.
+    Machine(u32),
+    /// Somebody wants to use a virtual machine's lab port.
+    RelayListener(u32),
+    /// Somebody who uses a virtual machine's lab port says something.
+    RelayClient(u32),
 }
 
 impl Source {
@@ -48,6 +56,10 @@ impl Source {
             Self::Owner => (3, 0),
             Self::Listener(port) => (4, port.0),
             Self::Port(port) => (5, port.0),
+            Self::MachineListener(node) => (6, node),
+            Self::Machine(node) => (7, node),
+            Self::RelayListener(node) => (8, node),
+            Self::RelayClient(number) => (9, number),
         };
         EventData::new_u64(kind << 32 | u64::from(number))
     }
@@ -62,6 +74,10 @@ impl Source {
             3 => Some(Self::Owner),
             4 => Some(Self::Listener(PortId(number))),
             5 => Some(Self::Port(PortId(number))),
+            6 => Some(Self::MachineListener(number)),
+            7 => Some(Self::Machine(number)),
+            8 => Some(Self::RelayListener(number)),
+            9 => Some(Self::RelayClient(number)),
             _ => None,
         }
     }
@@ -318,6 +334,10 @@ mod tests {
             Source::Owner,
             Source::Listener(PortId(7)),
             Source::Port(PortId(u32::MAX)),
+            Source::MachineListener(1),
+            Source::Machine(2),
+            Source::RelayListener(3),
+            Source::RelayClient(u32::MAX),
         ];
         for source in sources {
             assert_eq!(Source::from_token(source.token()), Some(source));

@@ -1,8 +1,8 @@
 //! The host's end of a virtual machine's lab port: runs commands on it and copies files to it.
 //!
 //! The protocol is that of the initramfs (`initramfs/src/lab_port.rs`, version 1): lines of JSON over
-//! a virtio-serial port. QEMU serves one connection at a time and the others wait, so nothing is kept
-//! open longer than needed. Requests that are sent before the machine has booted wait in QEMU.
+//! a virtio-serial port. QEMU has one connection for it, which many share through [`crate::relay`].
+//! Requests that are sent before the machine has booted wait for it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

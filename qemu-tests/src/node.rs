@@ -129,9 +129,9 @@ impl Node {
         matches!(self.main, MainProcess::Off)
     }
 
-    /// Where a virtual machine connects.
-    pub fn switch_socket(&self) -> PathBuf {
-        MachineFiles::in_directory(&self.directory).switch_port
+    /// The files through which a virtual machine is reached.
+    pub fn machine_files(&self) -> MachineFiles {
+        MachineFiles::in_directory(&self.directory)
     }
 
     /// Its namespaces; made anew after it was killed. None for a virtual machine.

@@ -17,9 +17,6 @@ use crate::wait::wait_until;
 /// How long a stopped agent or virtual machine may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long QEMU may take from its start to its sockets, on a busy machine.
-const LAB_PORT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// One node of a lab.
 #[derive(Clone, Debug)]
 pub struct NodeHandle<'lab> {
@@ -111,14 +108,16 @@ impl NodeHandle<'_> {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Connects to the lab port of a virtual machine, which QEMU opens a moment after its start.
+    /// Connects to the lab port of a virtual machine.
     pub fn lab_port(&self) -> Result<LabPort, LabError> {
-        let path = self.status()?.directory.join("lab-port");
-        wait_until(
-            LAB_PORT_TIMEOUT,
-            format!("QEMU opens the lab port of {}", self.name),
-            || LabPort::connect(&path),
-        )
+        let status = self.status()?;
+        match status.state {
+            NodeState::Running { .. } => LabPort::connect(&status.directory.join("lab-port")),
+            other => Err(LabError::Refused(format!(
+                "{} does not run: {other:?}",
+                self.name
+            ))),
+        }
     }
 
     /// Unplugs the node from the network and from the mains.

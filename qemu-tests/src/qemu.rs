@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
 use crate::ports::hardware_address;
+use crate::relay::RelaySockets;
 use crate::switch::PortId;
 
 /// The program.
@@ -127,8 +128,8 @@ pub struct Machine {
 pub struct MachineFiles {
     /// What the serial line said.
     pub serial_log: PathBuf,
-    /// The lab port: a unix socket on which QEMU listens.
-    pub lab_port: PathBuf,
+    /// The lab port: where QEMU connects, and where those connect who use it.
+    pub lab_port: RelaySockets,
     /// The switch's socket to which the network card connects.
     pub switch_port: PathBuf,
     /// The parameters for the initramfs.
@@ -140,7 +141,10 @@ impl MachineFiles {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             serial_log: directory.join("serial.log"),
-            lab_port: directory.join("lab-port"),
+            lab_port: RelaySockets {
+                for_machine: directory.join("machine-port"),
+                for_clients: directory.join("lab-port"),
+            },
             switch_port: directory.join("switch-port"),
             parameters: directory.join("parameters"),
         }
@@ -163,11 +167,11 @@ impl Machine {
             &format!("file,id=serial,path={}", escaped(&files.serial_log)),
         ]);
         arguments.add(&["-serial", "chardev:serial"]);
-        let lab_port = escaped(&files.lab_port);
+        let lab_port = escaped(&files.lab_port.for_machine);
         arguments.add(&["-device", "virtio-serial-pci"]);
         arguments.add(&[
             "-chardev",
-            &format!("socket,id=lab,path={lab_port},server=on,wait=off"),
+            &format!("socket,id=lab,path={lab_port},server=off"),
         ]);
         arguments.add(&[
             "-device",
