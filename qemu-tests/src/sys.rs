@@ -69,6 +69,7 @@ unsafe impl Ioctl for InterfaceIoctl<'_> {
 
 // linux/if_tun.h and linux/sockios.h.
 const TUNSETIFF: Opcode = ioctl::opcode::write::<i32>(b'T', 202);
+const SIOCGIFFLAGS: Opcode = 0x8913;
 const SIOCSIFFLAGS: Opcode = 0x8914;
 const SIOCSIFHWADDR: Opcode = 0x8924;
 const IFF_TAP: u16 = 0x0002;
@@ -102,9 +103,12 @@ pub(crate) fn set_hardware_address(name: &str, address: [u8; 6]) -> io::Result<(
     interface_ioctl(any_socket()?, SIOCSIFHWADDR, &mut request)
 }
 
-/// Brings an interface of the caller's network namespace up.
+/// Brings an interface of the caller's network namespace up, and leaves its other flags as they are.
 pub(crate) fn bring_up(name: &str) -> io::Result<()> {
-    let mut request = InterfaceRequest::with_flags(name, IFF_UP)?;
+    let mut request = InterfaceRequest::new(name)?;
+    interface_ioctl(any_socket()?, SIOCGIFFLAGS, &mut request)?;
+    let flags = u16::from_ne_bytes([request.value[0], request.value[1]]);
+    let mut request = InterfaceRequest::with_flags(name, flags | IFF_UP)?;
     interface_ioctl(any_socket()?, SIOCSIFFLAGS, &mut request)
 }
 
