@@ -85,7 +85,7 @@ fn lines(report: &StatusReport) -> String {
         ),
         format!("run dir      {}", agent.run_dir),
         match &agent.cgroup {
-            Some(path) => format!("jobs are in  {path}"),
+            Some(path) => format!("jobs are in  cgroup {path}"),
             None => "jobs are     followed by descent (no cgroup2 can be used)".to_string(),
         },
     ];

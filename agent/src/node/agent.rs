@@ -38,6 +38,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub type Reply = Sender<ControlResponse>;
 
 /// Everything that can happen to an agent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the queue is made once, and events are moved, not kept"
+)]
 pub enum Event {
     /// A command asks for something.
     Request {
@@ -225,16 +229,8 @@ async fn serve(
 
 impl Agent {
     fn announce(&self) {
-        let open = if self.config.key.is_open() {
-            log::warn!(
-                "this is an OPEN cluster: whoever is on the network can join it and run programs here"
-            );
-            " (open)"
-        } else {
-            ""
-        };
         log::info!(
-            "node {} of cluster {}{open}, port {}, socket {}",
+            "node {} of cluster {}, port {}, socket {}",
             self.this.name,
             self.config.key.cluster(),
             self.config.port,
@@ -334,18 +330,8 @@ impl Agent {
     }
 
     fn member_changed(&mut self, event: &MemberEvent) {
-        match event {
-            MemberEvent::Joined(node) => log::info!("{} has joined", node.name),
-            MemberEvent::Alive(node) => log::info!("{} answers again", node.name),
-            MemberEvent::Suspect(node) => log::info!("{} does not answer", node.name),
-            MemberEvent::Left(node) => {
-                log::info!("{} has left", node.name);
-                self.node_gone(node);
-            }
-            MemberEvent::Lost(node) => {
-                log::warn!("{} is lost", node.name);
-                self.node_gone(node);
-            }
+        if let MemberEvent::Left(node) | MemberEvent::Lost(node) = event {
+            self.node_gone(node);
         }
         self.admit_waiting_runs();
     }

@@ -14,9 +14,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// Why this node's jobs cannot be kept in cgroups.
 #[derive(Debug)]
@@ -127,32 +130,36 @@ pub struct Cgroups {
     directory: PathBuf,
     /// The same as /proc/PID/cgroup names it.
     name: PathBuf,
+    /// Keeps a mount that nobody else sees.
+    _private_mount: Option<OwnedFd>,
 }
 
 impl Cgroups {
     /// Finds this agent's cgroups, or makes them. They are named after the run directory, which is
     /// what distinguishes agents that share a kernel.
+    ///
+    /// Where no cgroup2 is mounted, or it cannot be written, as in many containers, it is mounted for
+    /// this process alone. The error is that of the mount that everybody sees.
     pub fn open(run_dir: &Path) -> Result<Self, CgroupError> {
-        let mountinfo =
-            fs::read("/proc/self/mountinfo").map_err(|error| CgroupError::Unusable {
-                path: "/proc/self/mountinfo".into(),
-                error,
-            })?;
-        let mount = find_mount(&mountinfo).ok_or(CgroupError::NotMounted)?;
-        let unusable = |path: &Path| {
-            let path = path.to_path_buf();
-            |error| CgroupError::Unusable { path, error }
-        };
         let run_dir_status = fs::metadata(run_dir).map_err(unusable(run_dir))?;
         let name = format!(
             "limosa-{:x}-{:x}",
             run_dir_status.dev(),
             run_dir_status.ino()
         );
-        let directory = mount.point.join(&name);
+        let path = Path::new("/proc/self/mountinfo");
+        let mountinfo = fs::read(path).map_err(unusable(path))?;
+        let visible = find_mount(&mountinfo).ok_or(CgroupError::NotMounted);
+        visible
+            .and_then(|mount| Self::open_in(&mount, &name, None))
+            .or_else(|error| Self::open_privately(&name).map_err(|_| error))
+    }
+
+    fn open_in(mount: &Mount, name: &str, private: Option<OwnedFd>) -> Result<Self, CgroupError> {
         let cgroups = Self {
-            name: mount.root.join(&name),
-            directory,
+            name: mount.root.join(name),
+            directory: mount.point.join(name),
+            _private_mount: private,
         };
         for path in [cgroups.directory.clone(), cgroups.supervisors()] {
             make_directory(&path).map_err(unusable(&path))?;
@@ -160,9 +167,32 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// Their directory.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// A mount in no namespace, held and reached by its descriptor: fsmount(2).
+    fn open_privately(name: &str) -> Result<Self, CgroupError> {
+        let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)
+            .and_then(|context| fsconfig_create(&context).map(|()| context));
+        let mount = context.and_then(|context| {
+            fsmount(
+                &context,
+                FsMountFlags::FSMOUNT_CLOEXEC,
+                MountAttrFlags::empty(),
+            )
+        });
+        let mount = mount.map_err(|_| CgroupError::NotMounted)?;
+        let point = format!("/proc/self/fd/{}", mount.as_raw_fd()).into();
+        Self::open_in(
+            &Mount {
+                root: "/".into(),
+                point,
+            },
+            name,
+            Some(mount),
+        )
+    }
+
+    /// Their directory, as /proc/PID/cgroup names it.
+    pub fn name(&self) -> &Path {
+        &self.name
     }
 
     fn supervisors(&self) -> PathBuf {
@@ -255,6 +285,11 @@ fn job_in(text: &[u8], ours: &Path) -> Option<JobName> {
         .find_map(|line| line.strip_prefix(b"0::".as_slice()))?;
     let below = Path::new(OsStr::from_bytes(path)).strip_prefix(ours).ok()?;
     JobName::parse(below.iter().next()?)
+}
+
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_path_buf();
+    |error| CgroupError::Unusable { path, error }
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

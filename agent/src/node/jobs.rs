@@ -95,7 +95,7 @@ impl Jobs {
             Account::Cgroups(cgroups) => cgroups.jobs().unwrap_or_else(|error| {
                 log::warn!(
                     "cannot list the jobs in {}: {error}",
-                    cgroups.directory().display()
+                    cgroups.name().display()
                 );
                 Vec::new()
             }),

@@ -278,10 +278,7 @@ impl Agent {
                 .and_then(|s| s.resident_bytes)
                 .unwrap_or(0),
             run_dir: self.config.run_dir.display().to_string(),
-            cgroup: self
-                .jobs
-                .cgroups()
-                .map(|c| c.directory().display().to_string()),
+            cgroup: self.jobs.cgroups().map(|c| c.name().display().to_string()),
         }
     }
 }

@@ -272,9 +272,9 @@ impl Agent {
             self.supervisor_ended(key, End::Unknown);
         }
         match self.supervisors.adopt(caller.pid, charge, status, link) {
-            Ok(key) => {
+            Ok(_) => {
                 log::info!("supervisor {} of process {pid} is back", caller.pid);
-                self.settle_supervisor(key);
+                self.count_guests();
             }
             Err(error) => log::warn!("supervisor {} is not taken back: {error}", caller.pid),
         }

@@ -321,7 +321,7 @@ pub struct AgentUsage {
     pub memory_bytes: u64,
     /// Its run directory.
     pub run_dir: String,
-    /// Where its jobs are kept: the path of their cgroup, or none when it follows children.
+    /// The cgroup2 that holds its jobs, as /proc/PID/cgroup names it; none when it follows children.
     pub cgroup: Option<String>,
 }
 

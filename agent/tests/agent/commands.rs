@@ -350,6 +350,23 @@ fn without_a_cgroup_the_run_stays_as_a_parent_that_mirrors_its_program() {
 }
 
 #[test]
+fn where_no_cgroup_is_mounted_the_agent_mounts_one_for_itself() {
+    let directory = Directory::new("mount");
+    let agent = Agent::start_without_mount(&directory.0);
+    assert_ne!(
+        agent.json(&["status", "--json"])["agent"]["cgroup"],
+        Value::Null
+    );
+    let mut job = agent.job(&[]);
+    assert_eq!(agent.pids(), [u64::from(job.0.id())]);
+    drop(job.0.stdin.take());
+    assert!(job.0.wait().unwrap().success());
+    wait_until("the job is forgotten", || {
+        (agent.json(&["status", "--json"])["jobs"] == 0).then_some(())
+    });
+}
+
+#[test]
 fn starting_without_a_key_or_with_a_bad_configuration_says_why() {
     let directory = Directory::new("start");
     let config = directory.0.join("agent.conf");

@@ -14,6 +14,10 @@ pub(crate) const LIMOSA: &str = env!("CARGO_BIN_EXE_limosa");
 /// How long anything may take before a test gives up; nothing is ever that slow.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Shell commands that take every cgroup2 mount out of their mount namespace.
+const UNMOUNT: &str = "while mount=$(awk '/ - cgroup2 /{print $5; exit}' /proc/self/mountinfo) && \
+                       [ -n \"$mount\" ]; do umount -l \"$mount\" || exit 1; done;";
+
 /// A user without rights: nobody.
 pub(crate) const STRANGER: u32 = 65_534;
 
@@ -59,11 +63,21 @@ impl Agent {
         Self::start_in(run_dir, &["--net"], "exec \"$@\"")
     }
 
-    /// Without any cgroup2 mount.
+    /// Without any cgroup2 mount that everybody sees.
+    pub(crate) fn start_without_mount(run_dir: &Path) -> Self {
+        Self::start_in(
+            run_dir,
+            &["--net", "--mount"],
+            &format!("{UNMOUNT} exec \"$@\""),
+        )
+    }
+
+    /// Without the right to mount a cgroup2 either.
     pub(crate) fn start_without_cgroup(run_dir: &Path) -> Self {
-        let script = "while mount=$(awk '/ - cgroup2 /{print $5; exit}' /proc/self/mountinfo) && \
-                      [ -n \"$mount\" ]; do umount -l \"$mount\" || exit 1; done; exec \"$@\"";
-        Self::start_in(run_dir, &["--net", "--mount"], script)
+        let script = format!(
+            "{UNMOUNT} exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin \"$@\""
+        );
+        Self::start_in(run_dir, &["--net", "--mount"], &script)
     }
 
     pub(crate) fn start_in(run_dir: &Path, namespaces: &[&str], script: &str) -> Self {
