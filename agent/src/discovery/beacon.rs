@@ -16,7 +16,7 @@ use crate::load::ShortLoad;
 use crate::secure::datagram::OVERHEAD_BYTES;
 use crate::secure::identity::node_id;
 use crate::wire::bytes::{AddressBytes, ByteArray};
-use crate::wire::frame;
+use crate::wire::cbor;
 use crate::wire::hello::is_node_name;
 use crate::wire::supervisor::NodeId;
 
@@ -94,7 +94,7 @@ impl Beacon {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Unsound);
         }
-        let beacon: Beacon = frame::decode(payload).map_err(|_| Unsound)?;
+        let beacon: Beacon = cbor::decode(payload).map_err(|_| Unsound)?;
         if !is_node_name(&beacon.name) || beacon.version.chars().any(char::is_control) {
             return Err(Unsound);
         }
@@ -192,7 +192,7 @@ mod tests {
     fn keys_of_a_later_version_are_skipped() {
         let (beacon, sender) = beacon();
         let payload = beacon.encode().unwrap();
-        let mut map: ciborium::Value = frame::decode(&payload).unwrap();
+        let mut map: ciborium::Value = cbor::decode(&payload).unwrap();
         map.as_map_mut().unwrap().push(("zz".into(), 7.into()));
         let mut later = Vec::new();
         ciborium::into_writer(&map, &mut later).unwrap();

@@ -69,6 +69,15 @@ struct Interface {
     addresses: Vec<IpAddr>,
 }
 
+/// A version of the Internet protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// Version 4.
+    Ipv4,
+    /// Version 6.
+    Ipv6,
+}
+
 /// An interface on which beacons go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Usable {
@@ -80,6 +89,15 @@ pub struct Usable {
     pub ipv4: Vec<Ipv4Addr>,
     /// Its IPv6 addresses; those whose uniqueness is still being checked do not count.
     pub ipv6: Vec<Ipv6Addr>,
+}
+
+impl Usable {
+    /// The IP versions in which something can be sent there: those it has an address of.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        let ipv4 = (!self.ipv4.is_empty()).then_some(Version::Ipv4);
+        let ipv6 = (!self.ipv6.is_empty()).then_some(Version::Ipv6);
+        ipv4.into_iter().chain(ipv6)
+    }
 }
 
 /// All interfaces, as far as the kernel has told.

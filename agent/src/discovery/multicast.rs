@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use smol::Async;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use super::interfaces::Usable;
+use super::interfaces::{Usable, Version};
 
 /// Transient link-local group ("Limosa").
 pub const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0x4c69, 0x6d6f, 0x7361);
@@ -27,12 +27,6 @@ pub struct DatagramSockets {
     ipv6: Option<Async<UdpSocket>>,
     port: u16,
     joined: RefCell<BTreeSet<(u32, Version)>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Version {
-    Ipv4,
-    Ipv6,
 }
 
 impl DatagramSockets {
@@ -96,25 +90,23 @@ impl DatagramSockets {
         }
     }
 
-    /// Sends to the groups on one interface, by each IP version that has an address there; returns how
-    /// many datagrams went out.
-    pub fn send_to_group(&self, interface: &Usable, datagram: &[u8]) -> usize {
-        let mut sent = 0;
-        if let Some(socket) = self.ipv6.as_ref().filter(|_| !interface.ipv6.is_empty()) {
-            let group = SocketAddrV6::new(GROUP_IPV6, self.port, 0, interface.index);
-            sent += usize::from(send(socket, group.into(), datagram));
+    /// Sends to the group of one IP version on one interface; returns whether it went out.
+    pub fn send_to_group(&self, interface: &Usable, version: Version, datagram: &[u8]) -> bool {
+        match version {
+            Version::Ipv4 => self.ipv4.as_ref().is_some_and(|socket| {
+                let selected = rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
+                    socket,
+                    &GROUP_IPV4,
+                    &Ipv4Addr::UNSPECIFIED,
+                    interface.index,
+                );
+                selected.is_ok() && send(socket, (GROUP_IPV4, self.port).into(), datagram)
+            }),
+            Version::Ipv6 => self.ipv6.as_ref().is_some_and(|socket| {
+                let group = SocketAddrV6::new(GROUP_IPV6, self.port, 0, interface.index);
+                send(socket, group.into(), datagram)
+            }),
         }
-        if let Some(socket) = self.ipv4.as_ref().filter(|_| !interface.ipv4.is_empty()) {
-            let selected = rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
-                socket,
-                &GROUP_IPV4,
-                &Ipv4Addr::UNSPECIFIED,
-                interface.index,
-            );
-            let group = (GROUP_IPV4, self.port).into();
-            sent += usize::from(selected.is_ok() && send(socket, group, datagram));
-        }
-        sent
     }
 
     /// Sends to one address; returns whether it went out.

@@ -20,7 +20,7 @@ use crate::secure::handshake::{self, FIRST_MESSAGE_BYTES, HandshakeError, Initia
 use crate::secure::identity::{NodeIdentity, node_id};
 use crate::secure::key::ClusterKey;
 use crate::secure::record::{self, LENGTH_BYTES, Opener, RecordError, Sealer, TAG_BYTES};
-use crate::wire::frame::FrameError;
+use crate::wire::cbor::CborError;
 use crate::wire::hello::{Answer, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose};
 use crate::wire::supervisor::{ChannelKeys, NodeId, NodeName};
 
@@ -95,7 +95,7 @@ pub enum ChannelError {
     /// A record was not sound.
     Record(RecordError),
     /// A message was not sound.
-    Message(FrameError),
+    Message(CborError),
     /// The other side claims to be another node than its key says.
     WrongNode(NodeId),
     /// The other side said no, and why.
@@ -153,8 +153,8 @@ impl From<RecordError> for ChannelError {
     }
 }
 
-impl From<FrameError> for ChannelError {
-    fn from(error: FrameError) -> Self {
+impl From<CborError> for ChannelError {
+    fn from(error: CborError) -> Self {
         ChannelError::Message(error)
     }
 }
@@ -275,7 +275,7 @@ pub struct Incoming {
     /// What for.
     pub purpose: Purpose,
     credentials: Rc<Credentials>,
-    secured: Secured,
+    secured: Box<Secured>,
     protocol: u8,
 }
 
@@ -344,7 +344,7 @@ async fn respond(
         peer,
         purpose,
         credentials,
-        secured,
+        secured: Box::new(secured),
         protocol,
     })
 }

@@ -77,13 +77,16 @@ impl Pending {
     }
 }
 
+/// Hears from which address a connection failed, and why.
+pub type Failed = Rc<dyn Fn(SocketAddr, &ChannelError)>;
+
 /// Accepts for ever. `failed` hears of every connection that did not get as far as its `Hello`.
 pub async fn run(
     listener: Async<TcpListener>,
     executor: Rc<LocalExecutor<'static>>,
     credentials: Rc<Credentials>,
     incoming: Sender<Incoming>,
-    failed: Rc<dyn Fn(SocketAddr, &ChannelError)>,
+    failed: Failed,
 ) {
     let pending = Rc::new(Pending::default());
     loop {

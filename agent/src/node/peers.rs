@@ -2,7 +2,8 @@
 //! together.
 //!
 //! Pure: datagrams, interfaces and time go in; datagrams and events come out. [`super::cluster`] is the
-//! glue that connects it to sockets and clocks, and the tests connect many of these to each other.
+//! glue that connects it to sockets and clocks, and the tests connect many of these to each other. What
+//! it says, and how, is in `speak`.
 //!
 //! What happens to a datagram:
 //!
@@ -12,29 +13,26 @@
 //! 3. a beacon goes to the roster; if SWIM does not have its sender, we announce ourselves to it;
 //! 4. a membership message goes to SWIM, whose changes go to the roster.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::discovery::beacon::Beacon;
-use crate::discovery::interfaces::Usable;
+use crate::discovery::interfaces::{Usable, Version};
 use crate::discovery::refusals::Refusals;
 use crate::discovery::schedule::{self, Schedule};
-use crate::limits::{
-    BEACON_BYTES_MAX, LOAD_BYTES_MAX, MEMBER_EVENTS_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX,
-};
+use crate::limits::{MEMBER_EVENTS_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX};
 use crate::load::ShortLoad;
 use crate::membership::codec::MemberIdentity;
 use crate::membership::numbers::{self, Claim};
-use crate::membership::roster::{Heard, MemberEvent, Node, Origin, Roster};
+use crate::membership::roster::{Heard, MemberEvent, Origin, Roster};
 use crate::membership::swim::{Standing, Swim};
 use crate::secure::datagram::{DatagramError, DatagramKeys, Kind, Opened, ReplayGuard};
 use crate::secure::identity::NodeIdentity;
 use crate::secure::key::ClusterKey;
-use crate::wire::bytes::{AddressBytes, ByteArray};
-use crate::wire::frame;
+use crate::wire::cbor;
 use crate::wire::hello::Mismatch;
 use crate::wire::supervisor::NodeId;
 
@@ -43,9 +41,6 @@ const NUMBER_CHOSEN_AFTER: Duration = Duration::from_millis(400);
 
 /// How often tables are looked through.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(1);
-
-/// Most nodes asked for their beacon at a time.
-const ASKED_MAX: usize = 4;
 
 /// Version of this agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -69,8 +64,8 @@ pub struct Setup {
 /// Where a datagram goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To the groups on this interface.
-    Group(Usable),
+    /// To the group of this version on this interface.
+    Group(Usable, Version),
     /// To one address.
     Address(SocketAddr),
 }
@@ -182,11 +177,22 @@ impl Peers {
         self.load
     }
 
-    /// This node's own addresses, the most useful to others first.
+    /// This node's own addresses, the most useful to others first; link-local ones, which mean something
+    /// on their link only, last.
     #[must_use]
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
-        self.own_ips()
-            .map(|ip| SocketAddr::new(ip, self.setup.port))
+        let port = self.setup.port;
+        let link_local = self.interfaces.iter().flat_map(|interface| {
+            let ips = interface
+                .ipv6
+                .iter()
+                .filter(|ip| ip.is_unicast_link_local());
+            ips.map(|ip| SocketAddrV6::new(*ip, port, 0, interface.index).into())
+        });
+        let routable = self.own_ips().map(|ip| SocketAddr::new(ip, port));
+        routable
+            .chain(link_local)
+            .take(NODE_ADDRESSES_MAX)
             .collect()
     }
 
@@ -219,7 +225,10 @@ impl Peers {
     /// The usable interfaces or their addresses have changed.
     pub fn set_interfaces(&mut self, now: Duration, interfaces: Vec<Usable>) {
         self.interfaces = interfaces;
-        let address = self.own_addresses().first().copied();
+        let address = self
+            .own_ips()
+            .next()
+            .map(|ip| SocketAddr::new(ip, self.setup.port));
         self.swim.set_own_address(address);
         self.schedule.hurry(now);
     }
@@ -256,9 +265,7 @@ impl Peers {
             leaving: true,
             ..self.beacon(false)
         };
-        for interface in self.interfaces.clone() {
-            self.send_beacon(&goes, To::Group(interface));
-        }
+        self.send_to_groups(&goes);
         for address in addresses {
             self.send_beacon(&goes, To::Address(address));
         }
@@ -371,7 +378,7 @@ impl Peers {
     ) -> Option<()> {
         let (&length, rest) = opened.payload.split_first()?;
         let (load, message) = rest.split_at_checked(usize::from(length))?;
-        let load = frame::decode(load).ok()?;
+        let load = cbor::decode(load).ok()?;
         self.counters.membership_received += 1;
         self.roster.hear(now, opened.sender, address, load);
         let result = self.swim.receive(now, message);
@@ -440,66 +447,6 @@ impl Peers {
         self.send_membership();
     }
 
-    fn send_membership(&mut self) {
-        let mut head = [0; LOAD_BYTES_MAX];
-        let mut cursor = std::io::Cursor::new(&mut head[1..]);
-        if ciborium::into_writer(&self.load, &mut cursor).is_err() {
-            return;
-        }
-        let length = cursor.position() as usize;
-        head[0] = length as u8;
-        for outgoing in self.swim.take_outgoing() {
-            let addresses = match self.roster.get(outgoing.to.id) {
-                Some(node) => node.datagram_addresses(),
-                None => outgoing.to.address.into_iter().collect(),
-            };
-            let payload = [&head[..=length], &outgoing.message].concat();
-            for address in addresses {
-                self.counters.membership_sent += 1;
-                self.send(Kind::Membership, &payload, To::Address(address));
-            }
-        }
-    }
-
-    fn send_beacons(&mut self, now: Duration) {
-        let beacon = self.beacon(false);
-        for interface in self.interfaces.clone() {
-            self.send_beacon(&beacon, To::Group(interface));
-        }
-        for seed in self.setup.seeds.clone() {
-            let there = |node: &Node| node.state.is_present() && node.addresses().contains(&seed);
-            let met = self.roster.nodes().any(there);
-            self.send_beacon(&self.beacon(!met), To::Address(seed));
-        }
-        let random = self.random.random();
-        self.schedule.sent(now, self.roster.present() + 1, random);
-    }
-
-    /// Asks for the beacons of members that no beacon tells of: met through others, on other links.
-    fn ask_for_beacons(&mut self, now: Duration) {
-        let silence = schedule::steady_interval(self.roster.present() + 1) * 3;
-        let silent = self
-            .swim
-            .present()
-            .filter_map(|member| match self.roster.get(member.id) {
-                None => member.address,
-                Some(node) if node.beacon_heard() + silence < now => {
-                    node.addresses().first().copied()
-                }
-                Some(_) => None,
-            });
-        let silent: Vec<SocketAddr> = silent.take(ASKED_MAX).collect();
-        for address in silent {
-            self.ask(Some(address));
-        }
-    }
-
-    fn ask(&mut self, address: Option<SocketAddr>) {
-        if let Some(address) = address {
-            self.send_beacon(&self.beacon(true), To::Address(address));
-        }
-    }
-
     fn settle_number(&mut self, now: Duration) {
         if self.number == 0 && now < self.started + NUMBER_CHOSEN_AFTER {
             return;
@@ -516,65 +463,9 @@ impl Peers {
             self.schedule.hurry(now);
         }
     }
-
-    fn beacon(&self, answer_wanted: bool) -> Beacon {
-        Beacon {
-            // Cannot fall back: both were checked against these limits at the start.
-            name: self.setup.name.as_str().try_into().unwrap_or_default(),
-            version: VERSION.try_into().unwrap_or_default(),
-            public_key: ByteArray(*self.setup.identity.public_key()),
-            generation: self.swim.generation(),
-            port: self.setup.port,
-            addresses: self.own_ips().map(AddressBytes).collect(),
-            number: self.number,
-            answer_wanted,
-            leaving: false,
-            load: self.load,
-        }
-    }
-
-    /// IPv4 first, which people recognise; link-local ones mean nothing to others.
-    fn own_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let ipv4 = self
-            .interfaces
-            .iter()
-            .flat_map(|i| i.ipv4.iter().copied())
-            .map(IpAddr::from);
-        let ipv6 = self
-            .interfaces
-            .iter()
-            .flat_map(|interface| interface.ipv6.iter().copied());
-        let ipv6 = ipv6
-            .filter(|ip| !ip.is_unicast_link_local())
-            .map(IpAddr::from);
-        ipv4.chain(ipv6).take(NODE_ADDRESSES_MAX)
-    }
-
-    fn send_beacon(&mut self, beacon: &Beacon, to: To) {
-        match beacon.encode() {
-            Ok(payload) => {
-                self.counters.beacons_sent += 1;
-                self.send(Kind::Beacon, &payload, to);
-            }
-            Err(_) => log::error!("this node's beacon does not fit {BEACON_BYTES_MAX} bytes"),
-        }
-    }
-
-    fn send(&mut self, kind: Kind, payload: &[u8], to: To) {
-        self.sequence += 1;
-        let mut bytes = Vec::with_capacity(payload.len() + 64);
-        let identity = &self.setup.identity;
-        self.keys.seal(
-            kind,
-            identity.id(),
-            identity.epoch(),
-            self.sequence,
-            payload,
-            &mut bytes,
-        );
-        self.outgoing.push(Datagram { to, bytes });
-    }
 }
+
+mod speak;
 
 #[cfg(test)]
 mod tests;

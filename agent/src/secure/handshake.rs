@@ -162,7 +162,7 @@ fn read_empty(state: &mut HandshakeState, message: &[u8]) -> Result<(), Handshak
     }
 }
 
-fn internal(error: snow::Error) -> HandshakeError {
+fn internal(error: impl fmt::Display) -> HandshakeError {
     HandshakeError::Internal(error.to_string())
 }
 

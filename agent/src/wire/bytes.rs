@@ -79,26 +79,24 @@ impl<'de> Deserialize<'de> for AddressBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame;
+    use crate::wire::cbor;
 
-    fn cbor(message: &impl Serialize) -> Vec<u8> {
-        frame::encode(message, 100)
-            .unwrap()
-            .split_off(frame::LENGTH_BYTES)
+    fn bytes_of(message: &impl Serialize) -> Vec<u8> {
+        cbor::encode(message, 100).unwrap()
     }
 
     #[test]
     fn bytes_and_addresses_take_one_byte_a_byte_and_read_back() {
         let array = ByteArray([0xff; 20]);
-        assert_eq!(cbor(&array).len(), 21);
+        assert_eq!(bytes_of(&array).len(), 21);
         assert_eq!(
-            frame::decode::<ByteArray<20>>(&cbor(&array)).unwrap(),
+            cbor::decode::<ByteArray<20>>(&bytes_of(&array)).unwrap(),
             array
         );
         for address in ["10.0.0.1", "fe80::1"] {
             let address = AddressBytes(address.parse().unwrap());
             assert_eq!(
-                frame::decode::<AddressBytes>(&cbor(&address)).unwrap(),
+                cbor::decode::<AddressBytes>(&bytes_of(&address)).unwrap(),
                 address
             );
         }
@@ -106,8 +104,8 @@ mod tests {
 
     #[test]
     fn another_length_is_an_error() {
-        let bytes = cbor(&ByteArray([1; 5]));
-        assert!(frame::decode::<ByteArray<4>>(&bytes).is_err());
-        assert!(frame::decode::<AddressBytes>(&bytes).is_err());
+        let bytes = bytes_of(&ByteArray([1; 5]));
+        assert!(cbor::decode::<ByteArray<4>>(&bytes).is_err());
+        assert!(cbor::decode::<AddressBytes>(&bytes).is_err());
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{HELLO_BYTES_MAX, NODE_NAME_LENGTH_MAX, REFUSAL_LENGTH_MAX};
 use crate::secure::key::ClusterId;
-use crate::wire::frame::{self, FrameError};
+use crate::wire::cbor::{self, CborError};
 use crate::wire::supervisor::NodeName;
 
 /// The protocol versions that a node speaks.
@@ -175,12 +175,12 @@ pub enum Answer {
 
 impl Hello {
     /// As the plaintext of a record.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CborError> {
         plain(self)
     }
 
     /// From the plaintext of a record.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Hello, FrameError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Hello, CborError> {
         let hello: Hello = parse(bytes)?;
         check_name(&hello.node)?;
         Ok(hello)
@@ -189,7 +189,7 @@ impl Hello {
 
 impl Answer {
     /// As the plaintext of a record; a long reason is cut.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CborError> {
         match self {
             Answer::Refused(reason) => plain(&Answer::Refused(one_line(reason))),
             Answer::Welcome { .. } => plain(self),
@@ -197,7 +197,7 @@ impl Answer {
     }
 
     /// From the plaintext of a record.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Answer, FrameError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Answer, CborError> {
         match parse(bytes)? {
             Answer::Refused(reason) => Ok(Answer::Refused(one_line(&reason))),
             Answer::Welcome { protocol, node } => {
@@ -236,25 +236,24 @@ pub fn is_node_name(name: &str) -> bool {
             .any(|character| character.is_control() || character.is_whitespace())
 }
 
-fn plain(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
-    Ok(frame::encode(message, HELLO_BYTES_MAX)?.split_off(frame::LENGTH_BYTES))
+fn plain(message: &impl Serialize) -> Result<Vec<u8>, CborError> {
+    cbor::encode(message, HELLO_BYTES_MAX)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     if bytes.len() > HELLO_BYTES_MAX {
-        return Err(FrameError::TooLong {
-            bytes: bytes.len(),
+        return Err(CborError::TooLong {
             limit: HELLO_BYTES_MAX,
         });
     }
-    frame::decode(bytes)
+    cbor::decode(bytes)
 }
 
-fn check_name(node: &NodeName) -> Result<(), FrameError> {
+fn check_name(node: &NodeName) -> Result<(), CborError> {
     if is_node_name(&node.name) {
         return Ok(());
     }
-    Err(FrameError::Malformed(
+    Err(CborError::Malformed(
         "the node's name is empty, too long or not printable".into(),
     ))
 }

@@ -1,8 +1,8 @@
 //! What travels between processes and nodes: frames, messages (CBOR), version negotiation.
 
 pub mod bytes;
+pub mod cbor;
 pub mod control;
-pub mod frame;
 pub mod hello;
 pub mod local;
 pub mod supervisor;

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 
 use super::*;
+use crate::secure::key::ClusterKey;
 use crate::secure::record;
 
 /// Longest time that anything here may take before the test has failed.

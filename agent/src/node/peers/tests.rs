@@ -136,10 +136,10 @@ impl Lab {
     fn route(&self, from: usize, datagram: Datagram) -> Vec<(usize, Vec<u8>, SocketAddr)> {
         let link_local = |link: u32| {
             let ip = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, from as u16);
-            SocketAddr::from(std::net::SocketAddrV6::new(ip, PORT, 0, link))
+            SocketAddr::from(SocketAddrV6::new(ip, PORT, 0, link))
         };
         match datagram.to {
-            To::Group(interface) => self.links[interface.index as usize - 1]
+            To::Group(interface, _) => self.links[interface.index as usize - 1]
                 .iter()
                 .filter(|&&to| to != from)
                 .map(|&to| (to, datagram.bytes.clone(), link_local(interface.index)))
