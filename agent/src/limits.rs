@@ -132,3 +132,13 @@ pub const MEMBERSHIP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 60;
 
 /// Longest load in front of a membership message, in bytes with its length.
 pub const LOAD_BYTES_MAX: usize = 64;
+
+/// Largest header of a message on the migration channel, in bytes: the image of a process with many
+/// threads, each with up to 16 KiB of registers.
+pub const MIGRATION_HEADER_BYTES_MAX: usize = 32 << 20;
+
+/// Largest payload of a message on the migration channel, in bytes: the buffers of one call.
+pub const MIGRATION_PAYLOAD_BYTES_MAX: usize = 8 << 20;
+
+/// Most queued signals of a thread that travel.
+pub const QUEUED_SIGNALS_MAX: usize = 1024;
