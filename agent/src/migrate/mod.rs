@@ -1,3 +1,14 @@
 //! One move of a process: freeze, inspect, image, memory transfer, restore.
+//!
+//! What both ends of a move share. The order of a move and its contract are in
+//! [`crate::wire::migration`]; the source's part is in `deputy`, the target's in `guest`.
 
 pub mod cantmove;
+pub mod capture;
+pub mod channel;
+pub mod freeze;
+pub mod image;
+pub mod inject;
+pub mod link;
+pub mod pages;
+pub mod process_memory;

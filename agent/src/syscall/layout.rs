@@ -93,7 +93,7 @@ pub struct Layout {
     pub writes: Vec<Write>,
     /// How the call is forwarded.
     pub forward: Forward,
-    derivation: Derivation,
+    pub(super) derivation: Derivation,
     /// Where each segment lies in the scratch area.
     addresses: Vec<u64>,
 }

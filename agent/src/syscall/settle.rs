@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::derive::{Counter, Derivation, Extent, Return, When, number_at};
-use super::layout::Write;
+use super::layout::{Layout, Write};
 use super::plan::Plan;
 
 /// The reply does not fit the call that was sent; the guest's memory is untouched.
@@ -120,18 +120,36 @@ impl Plan {
     /// # Errors
     /// [`ReplyMismatch`] if the reply has too few or too many bytes for this result.
     pub fn scatter(&self, result: i64, reply: &[u8]) -> Result<Vec<Write>, ReplyMismatch> {
-        let mut scattering = Scattering {
-            derivation: &self.derivation,
-            reply,
-            used: 0,
-            writes: Vec::new(),
-        };
-        settle(&self.derivation, result, &mut scattering)?;
-        if scattering.used == reply.len() {
-            Ok(scattering.writes)
-        } else {
-            Err(ReplyMismatch)
-        }
+        scatter(&self.derivation, result, reply)
+    }
+}
+
+impl Layout {
+    /// As [`Plan::scatter`], at home: for a guest that comes home before the reply has reached it.
+    ///
+    /// # Errors
+    /// [`ReplyMismatch`] if the reply has too few or too many bytes for this result.
+    pub fn scatter(&self, result: i64, reply: &[u8]) -> Result<Vec<Write>, ReplyMismatch> {
+        scatter(&self.derivation, result, reply)
+    }
+}
+
+fn scatter(
+    derivation: &Derivation,
+    result: i64,
+    reply: &[u8],
+) -> Result<Vec<Write>, ReplyMismatch> {
+    let mut scattering = Scattering {
+        derivation,
+        reply,
+        used: 0,
+        writes: Vec::new(),
+    };
+    settle(derivation, result, &mut scattering)?;
+    if scattering.used == reply.len() {
+        Ok(scattering.writes)
+    } else {
+        Err(ReplyMismatch)
     }
 }
 

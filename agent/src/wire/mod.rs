@@ -5,4 +5,5 @@ pub mod cbor;
 pub mod control;
 pub mod hello;
 pub mod local;
+pub mod migration;
 pub mod supervisor;

@@ -473,7 +473,6 @@ fn what_a_remote_lacks_is_told() {
         }),
         ["extended-state"]
     );
-    assert_eq!(codes_of(&|_, remote| remote.vdso = None), ["vdso"]);
     assert_eq!(
         codes_of(&|_, remote| {
             remote.features = remote.features.without(Feature::ChosenPid);

@@ -1,0 +1,377 @@
+//! Making the image of a stopped process: at home on departure, on the remote node on return.
+//!
+//! 1. Per thread: registers, extended state, mask, rseq, robust list, name; then all signals blocked.
+//! 2. By one injected list of calls in the leader: every signal's action, the program break.
+//! 3. By one injected list in each thread: the address to clear at its end, its alternate stack.
+//!
+//! Registers are read before anything is injected: the kernel restarts interrupted calls lazily, and the
+//! first injected call would make it forget rseq critical sections.
+
+use std::io;
+
+use crate::process::maps::{self, Mapping, MappingKind};
+use crate::process::{ReadError, stat};
+use crate::sys::blob::Call;
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::{NO_CALL, Registers};
+use crate::sys::robust_list;
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalSet, numbers};
+use crate::syscall::{self, Class};
+
+use super::image::{
+    MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, VdsoImage, Waiting,
+};
+use super::inject::{InjectError, Scratch};
+use super::process_memory::ProcessMemory;
+
+/// Why no image could be made.
+#[derive(Debug)]
+pub enum CaptureError {
+    /// A call could not be injected.
+    Inject(InjectError),
+    /// ptrace refused to tell a thread's state.
+    Thread(ThreadId, io::Error),
+    /// /proc could not be read.
+    Process(ReadError),
+    /// An injected call failed: its name, and errno.
+    Call(&'static str, i64),
+}
+
+impl std::fmt::Display for CaptureError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inject(error) => error.fmt(out),
+            Self::Thread(thread, error) => {
+                write!(out, "the state of thread {thread} cannot be read: {error}")
+            }
+            Self::Process(error) => error.fmt(out),
+            Self::Call(name, errno) => {
+                write!(out, "the process's own {name} failed: errno {errno}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CaptureError {}
+
+impl From<InjectError> for CaptureError {
+    fn from(error: InjectError) -> Self {
+        Self::Inject(error)
+    }
+}
+
+/// A thread to be captured: as our namespace numbers it, and as home does.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadToCapture {
+    /// Our number.
+    pub thread: ThreadId,
+    /// Home's number.
+    pub tid: i32,
+    /// The forwarded call that it is waiting for, if any: its registers are taken as they are.
+    pub forwarded_call: Option<u64>,
+}
+
+/// Kernel-internal results of interrupted calls (include/linux/errno.h); user space never sees them.
+pub mod restart {
+    /// Restart if no handler ran, or if its action has SA_RESTART.
+    pub const ERESTARTSYS: i64 = -512;
+    /// Restart always.
+    pub const ERESTARTNOINTR: i64 = -513;
+    /// Restart if no handler ran.
+    pub const ERESTARTNOHAND: i64 = -514;
+    /// Continue by restart_syscall(2) with what the kernel remembers, if no handler ran.
+    pub const ERESTART_RESTARTBLOCK: i64 = -516;
+    /// Whether a call's result is one of these.
+    pub fn is_restart(result: i64) -> bool {
+        matches!(
+            result,
+            ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK
+        )
+    }
+}
+
+const EINTR: i64 = -4;
+
+/// Sets up the registers of a thread that was stopped at any moment so that it can go on elsewhere, and
+/// tells what it waits for.
+///
+/// A call that our stop has interrupted is made again from its beginning, which is what the kernel
+/// would do. One that only restart_syscall(2) can continue has to be finished where it began.
+pub fn settle_registers(registers: &mut Registers) -> Waiting {
+    if !registers.in_call() {
+        return Waiting::No;
+    }
+    let call = registers.orig_rax;
+    match registers.result() {
+        restart::ERESTARTSYS | restart::ERESTARTNOINTR | restart::ERESTARTNOHAND => {
+            registers.rewind_to_call(call);
+        }
+        // A futex's waker will be elsewhere: only the thread's new kernel can wait for it.
+        restart::ERESTART_RESTARTBLOCK if call == number::SYS_futex.cast_unsigned() => {
+            registers.rewind_to_call(call);
+        }
+        restart::ERESTART_RESTARTBLOCK => return Waiting::ForHome,
+        // Some calls are interrupted by a stop although no handler ran (signal(7)); unmoved, the
+        // program would not have seen this EINTR.
+        EINTR if restarts_after_stop(call, &registers.arguments()) => {
+            registers.rewind_to_call(call);
+        }
+        _ => registers.orig_rax = NO_CALL,
+    }
+    Waiting::No
+}
+
+/// Whether a stop may end this call with EINTR although no handler ran (signal(7)).
+fn restarts_after_stop(call: u64, arguments: &[u64; 6]) -> bool {
+    let class = syscall::lookup(call).map(|known| syscall::resolve(known, arguments));
+    matches!(
+        class,
+        Some(Class::Forward(forward) | Class::Special(_, Some(forward)))
+            if forward.facts.restart_after_stop
+    )
+}
+
+/// As [`settle_registers`], for a thread that goes on where it was stopped: what the kernel remembers of
+/// its call is still there, unless `is_overwritten` says that other calls have been made since.
+pub fn settle_in_place(registers: &mut Registers, is_overwritten: bool) {
+    if registers.in_call() && registers.result() == restart::ERESTART_RESTARTBLOCK {
+        let call = registers.orig_rax;
+        let number = if is_overwritten {
+            call
+        } else {
+            number::SYS_restart_syscall as u64
+        };
+        registers.rewind_to_call(number);
+    } else {
+        settle_registers(registers);
+    }
+}
+
+/// Step 1, before anything is injected: what ptrace alone tells of each thread; then blocks all signals.
+pub fn capture_threads(
+    threads: &[ThreadToCapture],
+    memory: &ProcessMemory,
+) -> Result<Vec<ThreadImage>, CaptureError> {
+    let images: Result<Vec<_>, _> = threads
+        .iter()
+        .map(|thread| capture_registers(thread, memory))
+        .collect();
+    for thread in threads {
+        ptrace::set_signal_mask(thread.thread, SignalSet::ALL)
+            .map_err(|error| CaptureError::Thread(thread.thread, error))?;
+    }
+    images
+}
+
+/// Steps 2 and 3: the rest of the process, by injected calls. The leader is the first of `threads`.
+pub fn capture_process(
+    threads: &[ThreadToCapture],
+    mut images: Vec<ThreadImage>,
+    memory: &ProcessMemory,
+    scratch: &Scratch,
+) -> Result<ProcessImage, CaptureError> {
+    let leader = threads[0];
+    let (signal_actions, brk) = capture_actions(leader.thread, memory, scratch)?;
+    for (thread, image) in threads.iter().zip(&mut images) {
+        capture_addresses(thread.thread, memory, scratch, image)?;
+    }
+    let pid = leader.thread.cast_unsigned();
+    let mappings = maps::read(pid).map_err(CaptureError::Process)?;
+    Ok(ProcessImage {
+        pid: leader.tid,
+        threads: images,
+        mappings: mapping_images(&mappings, scratch),
+        signal_actions,
+        memory_layout: memory_layout(pid, brk)?,
+        vdso: vdso_image(&mappings, memory),
+    })
+}
+
+fn capture_registers(
+    thread: &ThreadToCapture,
+    memory: &ProcessMemory,
+) -> Result<ThreadImage, CaptureError> {
+    let id = thread.thread;
+    let fail = |error| CaptureError::Thread(id, error);
+    let mut registers = ptrace::registers(id).map_err(fail)?;
+    let rseq = ptrace::rseq_configuration(id).map_err(fail)?;
+    if let Some(rseq) = rseq {
+        leave_critical_section(&mut registers, rseq.address, memory);
+    }
+    let waiting = match thread.forwarded_call {
+        Some(call) => Waiting::ForReturn(call),
+        None => settle_registers(&mut registers),
+    };
+    Ok(ThreadImage {
+        tid: thread.tid,
+        registers,
+        extended_state: ptrace::extended_state(id).map_err(fail)?,
+        signal_mask: ptrace::signal_mask(id).map_err(fail)?,
+        rseq: rseq.map(|rseq| RseqImage {
+            address: rseq.address,
+            size_bytes: rseq.size_bytes,
+            signature: rseq.signature,
+        }),
+        robust_list: robust_list::of_thread(id).map_err(fail)?,
+        clear_tid_address: 0,
+        alternate_stack: (0, 0, 0),
+        name: thread_name(id),
+        waiting,
+    })
+}
+
+/// The name that the thread shows; a thread that ends meanwhile has none, and is found out later.
+fn thread_name(thread: ThreadId) -> String {
+    let bytes = std::fs::read(format!("/proc/{thread}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .trim_end_matches('\n')
+        .to_owned()
+}
+
+/// A thread inside an rseq critical section continues at its abort handler, as after any preemption
+/// (kernel/rseq.c): `struct rseq_cs` is version, flags, start, length, abort address.
+fn leave_critical_section(registers: &mut Registers, rseq: u64, memory: &ProcessMemory) {
+    const SECTION_OFFSET: u64 = 8;
+    let Ok(section) = memory.word(rseq + SECTION_OFFSET) else {
+        return;
+    };
+    if section == 0 {
+        return;
+    }
+    let field = |index: u64| memory.word(section + 8 * index);
+    if let (Ok(start), Ok(length), Ok(abort)) = (field(1), field(2), field(3))
+        && registers.rip.wrapping_sub(start) < length
+    {
+        registers.rip = abort;
+    }
+}
+
+fn capture_actions(
+    leader: ThreadId,
+    memory: &ProcessMemory,
+    scratch: &Scratch,
+) -> Result<(Vec<SignalAction>, u64), CaptureError> {
+    let place = |signal: i32| scratch.data + (signal as u64 - 1) * SIGNAL_ACTION_BYTES as u64;
+    let set_bytes = size_of::<u64>() as u64;
+    let mut calls: Vec<Call> = (1..=SIGNAL_MAX)
+        .map(|signal| {
+            let arguments = [signal as u64, 0, place(signal), set_bytes, 0, 0];
+            Call::new(number::SYS_rt_sigaction, arguments)
+        })
+        .collect();
+    calls.push(Call::new(number::SYS_brk, [0; 6]));
+    scratch.run(leader, memory, &mut calls)?;
+
+    let mut actions = Vec::with_capacity(SIGNAL_MAX as usize);
+    for signal in 1..=SIGNAL_MAX {
+        let mut bytes = [0; SIGNAL_ACTION_BYTES];
+        memory
+            .read(place(signal), &mut bytes)
+            .map_err(|error| CaptureError::Thread(leader, error))?;
+        actions.push(SignalAction::from_bytes(&bytes));
+        let result = calls[signal as usize - 1].result;
+        if result != 0 {
+            return Err(CaptureError::Call("rt_sigaction", -result));
+        }
+    }
+    let trap = actions[numbers::SIGTRAP as usize - 1];
+    if trap.handler == SignalAction::IGNORE {
+        // The list's final int3 has made the kernel reset an ignored SIGTRAP (force_sig): set it again.
+        let at = scratch.data;
+        memory
+            .write(at, &trap.to_bytes())
+            .map_err(|error| CaptureError::Thread(leader, error))?;
+        let arguments = [numbers::SIGTRAP as u64, at, 0, set_bytes, 0, 0];
+        scratch.call(leader, number::SYS_rt_sigaction, arguments)?;
+    }
+    Ok((actions, calls[SIGNAL_MAX as usize].result.cast_unsigned()))
+}
+
+const PR_GET_TID_ADDRESS: u64 = 40;
+
+fn capture_addresses(
+    thread: ThreadId,
+    memory: &ProcessMemory,
+    scratch: &Scratch,
+    image: &mut ThreadImage,
+) -> Result<(), CaptureError> {
+    const STACK_OFFSET: u64 = 64;
+    let stack = scratch.data + STACK_OFFSET;
+    let mut calls = [
+        Call::new(
+            number::SYS_prctl,
+            [PR_GET_TID_ADDRESS, scratch.data, 0, 0, 0, 0],
+        ),
+        Call::new(number::SYS_sigaltstack, [0, stack, 0, 0, 0, 0]),
+    ];
+    scratch.run(thread, memory, &mut calls)?;
+    for (call, name) in calls
+        .iter()
+        .zip(["prctl(PR_GET_TID_ADDRESS)", "sigaltstack"])
+    {
+        if call.result != 0 {
+            return Err(CaptureError::Call(name, -call.result));
+        }
+    }
+    let word = |at| {
+        memory
+            .word(at)
+            .map_err(|error| CaptureError::Thread(thread, error))
+    };
+    image.clear_tid_address = word(scratch.data)?;
+    // stack_t: address, flags (int, padded), size.
+    image.alternate_stack = (word(stack)?, word(stack + 8)? as u32, word(stack + 16)?);
+    Ok(())
+}
+
+fn mapping_images(mappings: &[Mapping], scratch: &Scratch) -> Vec<MappingImage> {
+    mappings
+        .iter()
+        .filter(|mapping| !mapping.kind.is_kernel_provided() && !scratch.contains(mapping.start))
+        .map(|mapping| MappingImage {
+            start: mapping.start,
+            end: mapping.end,
+            protection: u32::from(mapping.read)
+                | u32::from(mapping.write) << 1
+                | u32::from(mapping.execute) << 2,
+            grows_down: mapping.kind == MappingKind::Stack,
+        })
+        .collect()
+}
+
+fn vdso_image(mappings: &[Mapping], memory: &ProcessMemory) -> VdsoImage {
+    let mut image = VdsoImage::default();
+    for mapping in mappings {
+        match mapping.kind {
+            MappingKind::Vdso => {
+                image.start = mapping.start;
+                image.code = vec![0; (mapping.end - mapping.start) as usize];
+                let read = memory.read_available(mapping.start, &mut image.code);
+                image.code.truncate(read);
+            }
+            MappingKind::Vvar | MappingKind::VvarVclock => {
+                image.data.push((mapping.start, mapping.end));
+            }
+            _ => {}
+        }
+    }
+    image
+}
+
+fn memory_layout(pid: u32, brk: u64) -> Result<MemoryLayout, CaptureError> {
+    let layout = stat::read(pid).map_err(CaptureError::Process)?.layout;
+    Ok(MemoryLayout {
+        start_code: layout.start_code,
+        end_code: layout.end_code,
+        start_data: layout.start_data,
+        end_data: layout.end_data,
+        start_brk: layout.start_brk,
+        brk,
+        start_stack: layout.start_stack,
+        argument_start: layout.arg_start,
+        argument_end: layout.arg_end,
+        environment_start: layout.env_start,
+        environment_end: layout.env_end,
+    })
+}

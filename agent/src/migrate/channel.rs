@@ -1,0 +1,309 @@
+//! The migration channel: encrypted messages over the connection that the two agents have made.
+//!
+//! A message is `u32 header length | u32 payload length | CBOR header | payload`, cut into encrypted
+//! records ([`crate::secure::record`]). Sending blocks, at most for [`SEND_TIMEOUT`]; receiving never
+//! does: it takes what the socket has and hands out whole messages.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits;
+use crate::limits::RECORD_PLAINTEXT_BYTES_MAX;
+use crate::secure::record::{self, Opener, RecordError, Sealer};
+use crate::wire::supervisor::ChannelKeys;
+
+/// How long a peer may leave us with a full socket buffer before it counts as lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(8);
+
+const PREFIX_BYTES: usize = 8;
+const READ_BYTES: usize = 256 << 10;
+
+/// Why the channel is of no more use.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// The peer closed it.
+    Closed,
+    /// The connection failed.
+    Io(io::Error),
+    /// A record was forged, damaged or malformed.
+    Record(RecordError),
+    /// A message is longer than its limit.
+    TooLong(usize),
+    /// A header is not what was expected.
+    Malformed(String),
+    /// Nothing was heard in time.
+    Silent,
+}
+
+impl std::fmt::Display for ChannelError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => write!(out, "the other node closed the migration channel"),
+            Self::Io(error) => write!(out, "the migration channel failed: {error}"),
+            Self::Record(error) => write!(out, "the migration channel carries garbage: {error}"),
+            Self::TooLong(bytes) => {
+                write!(
+                    out,
+                    "a message of {bytes} bytes on the migration channel is too long"
+                )
+            }
+            Self::Malformed(cause) => {
+                write!(
+                    out,
+                    "a message on the migration channel cannot be understood: {cause}"
+                )
+            }
+            Self::Silent => write!(
+                out,
+                "the other node does not answer on the migration channel"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+/// A received message.
+#[derive(Debug)]
+pub struct Message<T> {
+    /// What it says.
+    pub header: T,
+    /// The raw bytes that came with it.
+    pub payload: Vec<u8>,
+}
+
+/// One end of a migration channel.
+pub struct Channel {
+    stream: TcpStream,
+    sealer: Sealer,
+    opener: Opener,
+    /// Records as received, the last perhaps incomplete.
+    sealed: VecBuffer,
+    /// Decrypted bytes not yet handed out.
+    opened: VecBuffer,
+    closed: bool,
+    plaintext: Vec<u8>,
+    outgoing: Vec<u8>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    last_heard: Instant,
+}
+
+/// A byte queue: appended behind, consumed in front, moved down only when it pays.
+#[derive(Default)]
+struct VecBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl VecBuffer {
+    fn data(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start > READ_BYTES && self.start * 2 > self.bytes.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+}
+
+impl Channel {
+    /// Goes on with a connection after its handshake.
+    pub fn new(descriptor: OwnedFd, keys: &ChannelKeys) -> io::Result<Channel> {
+        let stream = TcpStream::from(descriptor);
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(SEND_TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        let (sealer, opener) = record::from_keys(keys);
+        Ok(Channel {
+            stream,
+            sealer,
+            opener,
+            sealed: VecBuffer::default(),
+            opened: VecBuffer::default(),
+            closed: false,
+            plaintext: Vec::new(),
+            outgoing: Vec::new(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            last_heard: Instant::now(),
+        })
+    }
+
+    /// Bytes sent and received so far, encryption and framing included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes_sent + self.bytes_received
+    }
+
+    /// When the peer was last heard.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
+    /// Sends one message.
+    pub fn send<T: Serialize>(&mut self, header: &T, payload: &[u8]) -> Result<(), ChannelError> {
+        let mut plaintext = std::mem::take(&mut self.plaintext);
+        plaintext.clear();
+        plaintext.extend_from_slice(&[0; PREFIX_BYTES]);
+        ciborium::into_writer(header, &mut plaintext)
+            .map_err(|error| ChannelError::Malformed(error.to_string()))?;
+        let header_bytes = plaintext.len() - PREFIX_BYTES;
+        if header_bytes > limits::MIGRATION_HEADER_BYTES_MAX {
+            return Err(ChannelError::TooLong(header_bytes));
+        }
+        if payload.len() > limits::MIGRATION_PAYLOAD_BYTES_MAX {
+            return Err(ChannelError::TooLong(payload.len()));
+        }
+        plaintext[..4].copy_from_slice(&(header_bytes as u32).to_le_bytes());
+        plaintext[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        plaintext.extend_from_slice(payload);
+        self.outgoing.clear();
+        for chunk in plaintext.chunks(RECORD_PLAINTEXT_BYTES_MAX) {
+            self.sealer
+                .seal(chunk, &mut self.outgoing)
+                .map_err(ChannelError::Record)?;
+        }
+        self.plaintext = plaintext;
+        self.stream
+            .write_all(&self.outgoing)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ChannelError::Silent,
+                _ => ChannelError::Io(error),
+            })?;
+        self.bytes_sent += self.outgoing.len() as u64;
+        Ok(())
+    }
+
+    /// The next whole message, if it has arrived.
+    pub fn try_receive<T: DeserializeOwned>(&mut self) -> Result<Option<Message<T>>, ChannelError> {
+        loop {
+            if let Some(message) = self.take_message()? {
+                return Ok(Some(message));
+            }
+            if self.open_record()? {
+                continue;
+            }
+            if self.closed {
+                return Err(ChannelError::Closed);
+            }
+            if !self.readable(Duration::ZERO)? {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Waits for the next message.
+    pub fn receive<T: DeserializeOwned>(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Message<T>, ChannelError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(message) = self.try_receive()? {
+                return Ok(message);
+            }
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
+                return Err(ChannelError::Silent);
+            }
+            self.readable(remaining)?;
+        }
+    }
+
+    fn readable(&self, timeout: Duration) -> Result<bool, ChannelError> {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::IN)];
+        let timeout = rustix::event::Timespec {
+            tv_sec: timeout.as_secs().cast_signed(),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        match poll(&mut descriptors, Some(&timeout)) {
+            Ok(count) => Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(ChannelError::Io(error.into())),
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), ChannelError> {
+        let length = self.sealed.bytes.len();
+        self.sealed.bytes.resize(length + READ_BYTES, 0);
+        let result = self.stream.read(&mut self.sealed.bytes[length..]);
+        let count = *result.as_ref().unwrap_or(&0);
+        self.sealed.bytes.truncate(length + count);
+        match result {
+            Ok(0) => self.closed = true,
+            Ok(count) => {
+                self.bytes_received += count as u64;
+                self.last_heard = Instant::now();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ChannelError::Io(error)),
+        }
+        Ok(())
+    }
+
+    /// Decrypts one whole record, if there is one.
+    fn open_record(&mut self) -> Result<bool, ChannelError> {
+        let data = &mut self.sealed.bytes[self.sealed.start..];
+        let Some((length, rest)) = data.split_first_chunk_mut() else {
+            return Ok(false);
+        };
+        let body_bytes = record::body_length(*length).map_err(ChannelError::Record)?;
+        let record_bytes = length.len() + body_bytes;
+        let Some(body) = rest.get_mut(..body_bytes) else {
+            return Ok(false);
+        };
+        let plaintext = self.opener.open(body).map_err(ChannelError::Record)?;
+        self.opened.bytes.extend_from_slice(plaintext);
+        self.sealed.consume(record_bytes);
+        Ok(true)
+    }
+
+    fn take_message<T: DeserializeOwned>(&mut self) -> Result<Option<Message<T>>, ChannelError> {
+        let data = self.opened.data();
+        let Some((prefix, rest)) = data.split_first_chunk::<PREFIX_BYTES>() else {
+            return Ok(None);
+        };
+        let [a, b, c, d, e, f, g, h] = *prefix;
+        let header_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
+        let payload_bytes = u32::from_le_bytes([e, f, g, h]) as usize;
+        if header_bytes > limits::MIGRATION_HEADER_BYTES_MAX {
+            return Err(ChannelError::TooLong(header_bytes));
+        }
+        if payload_bytes > limits::MIGRATION_PAYLOAD_BYTES_MAX {
+            return Err(ChannelError::TooLong(payload_bytes));
+        }
+        let Some(header) = rest.get(..header_bytes) else {
+            return Ok(None);
+        };
+        let Some(payload) = rest.get(header_bytes..header_bytes + payload_bytes) else {
+            return Ok(None);
+        };
+        let message = Message {
+            header: ciborium::from_reader(header)
+                .map_err(|error| ChannelError::Malformed(error.to_string()))?,
+            payload: payload.to_vec(),
+        };
+        self.opened
+            .consume(PREFIX_BYTES + header_bytes + payload_bytes);
+        Ok(Some(message))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

@@ -1,0 +1,277 @@
+//! Stopping every thread of a process, and letting them go again as if nothing had happened.
+//!
+//! 1. Attach to each thread of /proc/PID/task and ask it to stop; look again until no new one shows up.
+//! 2. Lead each thread out of the vDSO: its data pages belong to one machine's clock and one time
+//!    namespace, so a thread must never travel in the middle of reading them.
+//!
+//! Until something is injected nothing of the process is changed, and a tracer that dies leaves it
+//! running: EXIT_KILL is set by [`Frozen::hold`], which the caller calls before the first injection.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::process::maps::{self, MappingKind};
+use crate::sys::ptrace::{self, ThreadId, options};
+use crate::sys::signal::numbers;
+use crate::sys::wait::{self, Report, Stop};
+
+/// How long all threads together may take to stop. A thread in vfork(2) or in uninterruptible sleep
+/// does not stop; the move is given up then and the process goes on.
+const STOP_TIMEOUT: Duration = Duration::from_millis(2000);
+
+/// Why a process could not be stopped; it runs on unharmed.
+#[derive(Debug)]
+pub enum FreezeError {
+    /// It ended.
+    Gone,
+    /// Somebody else traces it, or the kernel forbids tracing it.
+    Refused(ThreadId, std::io::Error),
+    /// A thread did not stop in time: it waits in vfork(2), or for a device.
+    DoesNotStop(ThreadId),
+    /// It is stopped by this signal (job control); it can move when it is continued.
+    StoppedBySignal(i32),
+    /// It has more threads than [`limits::THREADS_MAX`].
+    TooManyThreads,
+    /// A thread could not be led out of the vDSO.
+    StaysInVdso(ThreadId),
+}
+
+impl std::fmt::Display for FreezeError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gone => write!(out, "the process has ended"),
+            Self::Refused(thread, error) => {
+                write!(out, "thread {thread} cannot be traced: {error}")
+            }
+            Self::DoesNotStop(thread) => write!(
+                out,
+                "thread {thread} does not stop: it waits for a child in vfork, or for a device; try again later"
+            ),
+            Self::StoppedBySignal(signal) => {
+                write!(
+                    out,
+                    "the process is stopped by signal {signal}; continue it first"
+                )
+            }
+            Self::TooManyThreads => {
+                write!(
+                    out,
+                    "the process has more than {} threads",
+                    limits::THREADS_MAX
+                )
+            }
+            Self::StaysInVdso(thread) => {
+                write!(
+                    out,
+                    "thread {thread} asks for the time so often that it cannot be stopped; try again"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for FreezeError {}
+
+/// A process all of whose threads are stopped by us.
+#[derive(Debug)]
+pub struct Frozen {
+    /// The process.
+    pub pid: ThreadId,
+    /// Its threads; the leader first.
+    pub threads: Vec<ThreadId>,
+}
+
+/// Stops all threads of `pid`, which nobody traces yet.
+pub fn freeze(pid: ThreadId) -> Result<Frozen, FreezeError> {
+    let mut frozen = Frozen {
+        pid,
+        threads: Vec::new(),
+    };
+    match frozen.stop_all() {
+        Ok(()) => Ok(frozen),
+        Err(error) => {
+            frozen.release();
+            Err(error)
+        }
+    }
+}
+
+impl Frozen {
+    /// A process that we have traced since before its exec, and that has stopped there: it has one thread.
+    pub fn at_exec(pid: ThreadId) -> Frozen {
+        Frozen {
+            pid,
+            threads: vec![pid],
+        }
+    }
+
+    fn stop_all(&mut self) -> Result<(), FreezeError> {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let vdso = vdso_range(self.pid).ok_or(FreezeError::Gone)?;
+        loop {
+            let new: Vec<ThreadId> = threads_of(self.pid)
+                .ok_or(FreezeError::Gone)?
+                .into_iter()
+                .filter(|thread| !self.threads.contains(thread))
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            if self.threads.len() + new.len() > limits::THREADS_MAX {
+                return Err(FreezeError::TooManyThreads);
+            }
+            let mut attached = Vec::new();
+            for thread in new {
+                match ptrace::seize(thread, 0) {
+                    Ok(()) => {
+                        self.threads.push(thread);
+                        attached.push(thread);
+                        // A thread that ends meanwhile is found out by wait.
+                        let _ = ptrace::interrupt(thread);
+                    }
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(FreezeError::Refused(thread, error)),
+                }
+            }
+            for thread in attached {
+                match stop_outside_vdso(thread, &vdso, deadline) {
+                    Err(FreezeError::Gone) if thread != self.pid => {
+                        self.threads.retain(|&known| known != thread);
+                    }
+                    other => other?,
+                }
+            }
+        }
+        self.threads
+            .sort_by_key(|&thread| (thread != self.pid, thread));
+        if self.threads.first() == Some(&self.pid) {
+            Ok(())
+        } else {
+            Err(FreezeError::Gone)
+        }
+    }
+
+    /// From here on the threads are killed if their tracer dies: they may be in a state that must not
+    /// run. New threads and programs are reported.
+    pub fn hold(&self) -> std::io::Result<()> {
+        let wanted = options::SYSCALL_GOOD
+            | options::CLONE
+            | options::FORK
+            | options::VFORK
+            | options::EXEC
+            | options::EXIT_KILL;
+        self.threads
+            .iter()
+            .try_for_each(|&thread| ptrace::set_options(thread, wanted))
+    }
+
+    /// Detaches from all threads; they run on.
+    pub fn release(&self) {
+        for &thread in &self.threads {
+            match ptrace::detach(thread, 0) {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => {
+                    // Still running (it never stopped): stop it to be able to let go of it.
+                    let deadline = Instant::now() + STOP_TIMEOUT;
+                    let _ = ptrace::interrupt(thread);
+                    if wait_for_stop(thread, deadline).is_ok() {
+                        let _ = ptrace::detach(thread, 0);
+                    }
+                }
+                Err(error) => log::warn!("thread {thread} could not be let go: {error}"),
+            }
+        }
+    }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// The ids of a process's threads; none if it has ended.
+pub fn threads_of(pid: ThreadId) -> Option<Vec<ThreadId>> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let threads: Vec<ThreadId> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    (!threads.is_empty()).then_some(threads)
+}
+
+/// Where a process has its vDSO: empty if it has none, nothing if the process has ended.
+pub fn vdso_range(pid: ThreadId) -> Option<Range<u64>> {
+    let mappings = maps::read(pid.cast_unsigned()).ok()?;
+    let vdso = mappings
+        .iter()
+        .find(|mapping| mapping.kind == MappingKind::Vdso);
+    Some(vdso.map_or(0..0, |mapping| mapping.start..mapping.end))
+}
+
+/// Waits until an interrupted thread reports its stop; signals that come first are delivered.
+pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeError> {
+    let mut pause = Duration::from_micros(10);
+    loop {
+        match wait::poll_for(thread) {
+            Ok(None) if Instant::now() >= deadline => return Err(FreezeError::DoesNotStop(thread)),
+            Ok(None) => {
+                // No descriptor tells of one thread's stop; the pause doubles up to a millisecond.
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(1));
+            }
+            Ok(Some(Report::Exited(_) | Report::Killed(_))) => return Err(FreezeError::Gone),
+            Ok(Some(Report::Stopped(Stop::Interrupted))) => return Ok(()),
+            Ok(Some(Report::Stopped(Stop::Group(signal)))) => {
+                return Err(FreezeError::StoppedBySignal(signal));
+            }
+            Ok(Some(Report::Stopped(Stop::Signal(signal)))) => {
+                ptrace::resume(thread, signal).map_err(|_| FreezeError::Gone)?;
+            }
+            Ok(Some(Report::Stopped(_))) => {
+                ptrace::resume(thread, 0).map_err(|_| FreezeError::Gone)?;
+            }
+            Err(error) => return Err(FreezeError::Refused(thread, error)),
+        }
+    }
+}
+
+/// As [`wait_for_stop`], and lets the thread run on for moments until it stops outside the vDSO.
+/// (Stepping out instruction by instruction can livelock in a sequence-count retry loop.)
+pub fn stop_outside_vdso(
+    thread: ThreadId,
+    vdso: &Range<u64>,
+    deadline: Instant,
+) -> Result<(), FreezeError> {
+    let mut pause = Duration::from_micros(5);
+    loop {
+        wait_for_stop(thread, deadline)?;
+        let registers = ptrace::registers(thread).map_err(|_| FreezeError::Gone)?;
+        if !vdso.contains(&registers.rip) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(FreezeError::StaysInVdso(thread));
+        }
+        ptrace::resume(thread, 0).map_err(|_| FreezeError::Gone)?;
+        // A thread that calls the vDSO in a loop is caught outside sooner or later; an odd factor keeps
+        // us from stepping in time with it.
+        std::thread::sleep(pause);
+        pause = (pause * 7 / 4).min(Duration::from_micros(300));
+        ptrace::interrupt(thread).map_err(|_| FreezeError::Gone)?;
+    }
+}
+
+/// Signals whose default action does nothing (signal(7)).
+pub fn is_ignored_by_default(signal: i32) -> bool {
+    matches!(
+        signal,
+        numbers::SIGCHLD | numbers::SIGCONT | numbers::SIGURG | numbers::SIGWINCH
+    )
+}
+
+/// Signals whose default action stops the process (signal(7)).
+pub fn stops_by_default(signal: i32) -> bool {
+    matches!(
+        signal,
+        numbers::SIGSTOP | numbers::SIGTSTP | numbers::SIGTTIN | numbers::SIGTTOU
+    )
+}

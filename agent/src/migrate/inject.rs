@@ -1,0 +1,265 @@
+//! Injected calls: a stopped thread is made to execute system calls of ours, and is put back as it was.
+//!
+//! The thread must be in a ptrace stop other than a call's entry, with all signals blocked, so that
+//! nothing but our calls runs. SIGSTOP cannot be blocked: one that arrives is held back and sent again
+//! afterwards.
+
+use std::io;
+
+use crate::sys::blob::{self, CALL_BYTES, Call};
+use crate::sys::ptrace::{self, CallPhase, ThreadId};
+use crate::sys::registers::Registers;
+use serde::{Deserialize, Serialize};
+
+use crate::sys::signal::{self, SignalSet, numbers};
+use crate::sys::wait::{self, Report, Stop};
+
+use super::process_memory::ProcessMemory;
+
+/// Why an injected call has no result.
+#[derive(Debug)]
+pub enum InjectError {
+    /// The thread ended under our hands; it was killed.
+    Gone(ThreadId),
+    /// ptrace or the tracee's memory refused; the thread's registers may be ours, not its own.
+    Kernel(ThreadId, io::Error),
+    /// The thread stopped for a reason that cannot happen while our calls run.
+    Unexpected(ThreadId, Stop),
+}
+
+impl std::fmt::Display for InjectError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gone(thread) => write!(out, "thread {thread} ended while it was being moved"),
+            Self::Kernel(thread, error) => write!(
+                out,
+                "the kernel refused to let thread {thread} be steered: {error}"
+            ),
+            Self::Unexpected(thread, stop) => {
+                write!(
+                    out,
+                    "thread {thread} stopped unexpectedly ({stop:?}) while it was being moved"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for InjectError {}
+
+/// SIGTRAP's `si_code` when `int3` raised it (SI_KERNEL, include/uapi/asm-generic/siginfo.h).
+const SENT_BY_KERNEL: i32 = 0x80;
+
+fn kernel(thread: ThreadId) -> impl Fn(io::Error) -> InjectError {
+    move |error| {
+        if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) {
+            InjectError::Gone(thread)
+        } else {
+            InjectError::Kernel(thread, error)
+        }
+    }
+}
+
+fn next_stop(thread: ThreadId) -> Result<Stop, InjectError> {
+    match wait::wait_for(thread).map_err(kernel(thread))? {
+        Report::Stopped(stop) => Ok(stop),
+        Report::Exited(_) | Report::Killed(_) => Err(InjectError::Gone(thread)),
+    }
+}
+
+/// What an injected call did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its result, or minus errno.
+    pub result: i64,
+    /// The thread that it made (clone(2)), which we trace now.
+    pub new_thread: Option<ThreadId>,
+}
+
+/// Makes `thread` execute one call by the `syscall` instruction at `instruction`. `stack_pointer` is what
+/// the thread's stack pointer shall be meanwhile: sigaltstack(2) asks whether it is on the alternate
+/// stack.
+pub fn call(
+    thread: ThreadId,
+    instruction: u64,
+    stack_pointer: u64,
+    number: i64,
+    arguments: [u64; 6],
+) -> Result<Outcome, InjectError> {
+    let fail = kernel(thread);
+    let saved = ptrace::registers(thread).map_err(&fail)?;
+    let mut registers = saved;
+    registers.enter_call(instruction, number.cast_unsigned(), arguments);
+    registers.rsp = stack_pointer;
+    ptrace::set_registers(thread, &registers).map_err(&fail)?;
+    let mut entered = false;
+    let mut held_stop = false;
+    let mut new_thread = None;
+    loop {
+        ptrace::resume_to_call(thread, 0).map_err(&fail)?;
+        match next_stop(thread)? {
+            // A thread that stood at a seccomp stop first reports the exit of that call, skipped.
+            Stop::Call => match ptrace::call_phase(thread).map_err(&fail)? {
+                CallPhase::Entry => entered = true,
+                CallPhase::Exit if entered => break,
+                CallPhase::Exit | CallPhase::None => {}
+            },
+            Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
+            Stop::NewThread => {
+                new_thread = Some(ptrace::event_message(thread).map_err(&fail)? as ThreadId);
+            }
+            Stop::Seccomp | Stop::Interrupted | Stop::Group(_) => {}
+            stop => return Err(InjectError::Unexpected(thread, stop)),
+        }
+    }
+    let result = ptrace::registers(thread).map_err(&fail)?.result();
+    ptrace::set_registers(thread, &saved).map_err(&fail)?;
+    if held_stop {
+        resend_stop(thread);
+    }
+    Ok(Outcome { result, new_thread })
+}
+
+/// Makes `thread` begin one call and interrupts it at once: its result, a restart code if it would have
+/// blocked. What the kernel remembers for restart_syscall(2) is this call from then on.
+pub fn call_interrupted(
+    thread: ThreadId,
+    instruction: u64,
+    number: i64,
+    arguments: [u64; 6],
+) -> Result<i64, InjectError> {
+    let fail = kernel(thread);
+    let saved = ptrace::registers(thread).map_err(&fail)?;
+    let mut registers = saved;
+    registers.enter_call(instruction, number.cast_unsigned(), arguments);
+    ptrace::set_registers(thread, &registers).map_err(&fail)?;
+    let mut result = None;
+    loop {
+        ptrace::resume_to_call(thread, 0).map_err(&fail)?;
+        match (next_stop(thread)?, result) {
+            (Stop::Call, None) => match ptrace::call_phase(thread).map_err(&fail)? {
+                CallPhase::Entry => ptrace::interrupt(thread).map_err(&fail)?,
+                _ => result = Some(ptrace::registers(thread).map_err(&fail)?.result()),
+            },
+            (Stop::Interrupted, Some(result)) => {
+                ptrace::set_registers(thread, &saved).map_err(&fail)?;
+                return Ok(result);
+            }
+            (Stop::Interrupted | Stop::Seccomp | Stop::Group(_) | Stop::Call, _) => {}
+            (stop, _) => return Err(InjectError::Unexpected(thread, stop)),
+        }
+    }
+}
+
+/// Sends a held-back SIGSTOP again. It is thread-directed now, which for SIGSTOP makes no difference: it
+/// stops the whole process either way.
+fn resend_stop(thread: ThreadId) {
+    if let Err(error) = signal::send_to_process(thread, numbers::SIGSTOP) {
+        log::warn!("SIGSTOP for thread {thread} was lost: {error}");
+    }
+}
+
+/// Where injected code and its data lie in a tracee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// The blob's page, readable and executable.
+    pub code: u64,
+    /// Readable and writable memory behind it.
+    pub data: u64,
+    /// Length of the data area.
+    pub data_bytes: u64,
+}
+
+impl Scratch {
+    /// Address of a `syscall` instruction.
+    pub fn instruction(&self) -> u64 {
+        self.code + blob::syscall_offset()
+    }
+
+    /// First address behind the scratch area.
+    pub fn end(&self) -> u64 {
+        self.data + self.data_bytes
+    }
+
+    /// Whether `address` lies in the scratch area.
+    pub fn contains(&self, address: u64) -> bool {
+        (self.code..self.end()).contains(&address)
+    }
+
+    /// Makes `thread` execute one call; its result or minus errno.
+    pub fn call(
+        &self,
+        thread: ThreadId,
+        number: i64,
+        arguments: [u64; 6],
+    ) -> Result<i64, InjectError> {
+        call(thread, self.instruction(), self.data, number, arguments).map(|outcome| outcome.result)
+    }
+
+    /// Makes `thread` execute all `calls`, in order, whatever their results, which are filled in. The
+    /// list lies at the end of the data area, whose beginning stays free for what the calls point to.
+    pub fn run(
+        &self,
+        thread: ThreadId,
+        memory: &ProcessMemory,
+        calls: &mut [Call],
+    ) -> Result<(), InjectError> {
+        let capacity = (self.data_bytes as usize / 2 / CALL_BYTES).min(LIST_CALLS_MAX);
+        for part in calls.chunks_mut(capacity) {
+            self.run_part(thread, memory, part)?;
+        }
+        Ok(())
+    }
+
+    fn run_part(
+        &self,
+        thread: ThreadId,
+        memory: &ProcessMemory,
+        calls: &mut [Call],
+    ) -> Result<(), InjectError> {
+        let fail = kernel(thread);
+        let list = self.end() - (calls.len() * CALL_BYTES) as u64;
+        let mut bytes: Vec<u8> = calls.iter().flat_map(Call::to_bytes).collect();
+        memory.write(list, &bytes).map_err(&fail)?;
+
+        let saved = ptrace::registers(thread).map_err(&fail)?;
+        // A blocked SIGTRAP would be unblocked and its action reset by the kernel's force_sig.
+        ptrace::set_signal_mask(thread, SignalSet::ALL.without(numbers::SIGTRAP)).map_err(&fail)?;
+        let mut registers = Registers {
+            rip: self.code,
+            rsp: self.data,
+            ..saved
+        };
+        registers.orig_rax = crate::sys::registers::NO_CALL;
+        registers.r12 = list;
+        registers.r13 = calls.len() as u64;
+        ptrace::set_registers(thread, &registers).map_err(&fail)?;
+        let mut held_stop = false;
+        loop {
+            ptrace::resume(thread, 0).map_err(&fail)?;
+            match next_stop(thread)? {
+                Stop::Signal(signal) if signal == numbers::SIGTRAP => {
+                    if ptrace::signal_info(thread).map_err(&fail)?.code() == SENT_BY_KERNEL {
+                        break;
+                    }
+                }
+                Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
+                Stop::Seccomp | Stop::Interrupted | Stop::Group(_) | Stop::NewThread => {}
+                stop => return Err(InjectError::Unexpected(thread, stop)),
+            }
+        }
+        ptrace::set_registers(thread, &saved).map_err(&fail)?;
+        ptrace::set_signal_mask(thread, SignalSet::ALL).map_err(&fail)?;
+        if held_stop {
+            resend_stop(thread);
+        }
+        memory.read(list, &mut bytes).map_err(&fail)?;
+        for (call, entry) in calls.iter_mut().zip(bytes.as_chunks::<CALL_BYTES>().0) {
+            call.result = Call::result_in(entry);
+        }
+        Ok(())
+    }
+}
+
+/// Most calls of one list; longer ones are run in parts.
+const LIST_CALLS_MAX: usize = 2048;

@@ -1,0 +1,144 @@
+//! A supervisor's end of the link to its agent, which may come and go.
+//!
+//! When the agent ends, the supervisor goes on without it, and tries once in a while to be adopted by
+//! its successor at the control socket (see [`crate::wire::supervisor`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::wire::control::ControlRequest;
+use crate::wire::local::{self, LocalError, Received};
+use crate::wire::supervisor::{FromSupervisor, Role, SupervisorStatus, ToSupervisor};
+
+/// How often an agent is looked for while there is none.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest time that an agent may take to accept a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The link.
+pub struct AgentLink {
+    stream: Option<UnixStream>,
+    control_socket: String,
+    role: Role,
+    pid: u32,
+    status: SupervisorStatus,
+    next_attempt: Instant,
+}
+
+/// Takes the link that the agent has left at `descriptor`, and its first message.
+pub fn first_message(
+    descriptor: OwnedFd,
+) -> Result<(UnixStream, Received<ToSupervisor>), LocalError> {
+    let stream = UnixStream::from(descriptor);
+    match local::receive(&stream)? {
+        Some(received) => Ok((stream, received)),
+        None => Err(LocalError::Truncated),
+    }
+}
+
+impl AgentLink {
+    /// Goes on with a link whose first message has been received.
+    pub fn new(
+        stream: UnixStream,
+        control_socket: String,
+        role: Role,
+        pid: u32,
+        status: SupervisorStatus,
+    ) -> AgentLink {
+        let mut link = AgentLink {
+            stream: None,
+            control_socket,
+            role,
+            pid,
+            status,
+            next_attempt: Instant::now(),
+        };
+        link.use_stream(stream);
+        link
+    }
+
+    fn use_stream(&mut self, stream: UnixStream) {
+        match stream.set_write_timeout(Some(SEND_TIMEOUT)) {
+            Ok(()) => self.stream = Some(stream),
+            Err(error) => log::warn!("the agent's link cannot be used: {error}"),
+        }
+    }
+
+    /// The descriptor to watch for messages, while there is an agent.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What the agent was told last.
+    pub fn status(&self) -> &SupervisorStatus {
+        &self.status
+    }
+
+    /// Sends a message; without an agent it is dropped, and a successor learns the state at adoption.
+    pub fn send(&mut self, message: &FromSupervisor) {
+        if let Some(stream) = &self.stream
+            && let Err(error) = local::send(stream, message, None)
+        {
+            log::info!("the agent is gone: {error}");
+            self.stream = None;
+        }
+    }
+
+    /// Tells the agent what has changed.
+    pub fn report(&mut self, change: impl FnOnce(&mut SupervisorStatus)) {
+        let before = self.status.clone();
+        change(&mut self.status);
+        if self.status != before {
+            self.send(&FromSupervisor::Status(self.status.clone()));
+        }
+    }
+
+    /// The next message of the agent, to be called when the descriptor is readable.
+    pub fn receive(&mut self) -> Option<Received<ToSupervisor>> {
+        let stream = self.stream.as_ref()?;
+        match local::receive(stream) {
+            Ok(Some(received)) => Some(received),
+            Ok(None) => {
+                log::info!("the agent has closed its link");
+                self.stream = None;
+                None
+            }
+            Err(error) => {
+                log::warn!("the agent's link failed: {error}");
+                self.stream = None;
+                None
+            }
+        }
+    }
+
+    /// Looks for an agent if there is none; to be called about once a second.
+    pub fn reconnect(&mut self, now: Instant) {
+        if self.stream.is_some() || now < self.next_attempt {
+            return;
+        }
+        self.next_attempt = now + RECONNECT_INTERVAL;
+        let Ok(stream) = UnixStream::connect(&self.control_socket) else {
+            return;
+        };
+        if stream.set_write_timeout(Some(SEND_TIMEOUT)).is_err() {
+            return;
+        }
+        let hello = FromSupervisor::Hello {
+            role: self.role,
+            pid: self.pid,
+            supervisor_pid: std::process::id(),
+            status: self.status.clone(),
+        };
+        let sent = local::send(&stream, &ControlRequest::Adopt, None)
+            .and_then(|()| local::send(&stream, &hello, None));
+        match sent {
+            Ok(()) => {
+                log::info!("found a new agent at {}", self.control_socket);
+                self.stream = Some(stream);
+            }
+            Err(error) => log::debug!("the new agent does not listen yet: {error}"),
+        }
+    }
+}

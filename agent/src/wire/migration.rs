@@ -1,0 +1,219 @@
+//! What the two supervisors of a migrated process tell each other over the migration channel.
+//!
+//! ```text
+//!   home (deputy supervisor)                     remote (guest supervisor)
+//!   Prepare  ------------------------------->    builds namespaces and an empty guest
+//!            <-------------------------------    Prepared | Refused
+//!   (freezes)
+//!   Depart, Pages*, PagesEnd --------------->    fills the guest
+//!            <-------------------------------    Restored | Failed
+//!   Commit   ------------------------------->    from here on only the guest may run
+//!
+//!            <-------------------------------    Call, Mask, Action, Exit ...
+//!   Return, Signal, ... -------------------->
+//!
+//!   Recall   ------------------------------->    stops the guest (or it stops by itself: a cause)
+//!            <-------------------------------    Homecoming, Pages*, PagesEnd
+//!   (restores the original)
+//!   Arrived  ------------------------------->    kills the guest
+//! ```
+//!
+//! Contract of a move out: until `Commit` is sent the source can resume the original, and does when
+//! anything fails; after it only the target may run the process. Of a move home: the guest is stopped
+//! when `Homecoming` is sent and is never run again.
+//!
+//! A message is a CBOR header and, for some, raw bytes: pages, or the buffers of a call.
+
+use serde::{Deserialize, Serialize};
+
+use crate::migrate::image::{ProcessImage, UndeliveredSignal};
+use crate::migrate::inject::Scratch;
+use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::syscall;
+
+/// From the deputy supervisor to the guest supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToGuest {
+    /// Get ready for this process.
+    Prepare(Prepare),
+    /// The process, stopped. Its pages follow.
+    Depart {
+        /// Everything but memory.
+        image: Box<ProcessImage>,
+        /// Where injected code shall lie, free in the process.
+        scratch: Scratch,
+    },
+    /// Pages from this address on; the payload is their contents.
+    Pages {
+        /// Page-aligned.
+        address: u64,
+    },
+    /// All pages have been sent: this many.
+    PagesEnd {
+        /// Their number.
+        count: u64,
+    },
+    /// The guest may run, and only it.
+    Commit,
+    /// The result of a forwarded call; the payload is its output buffers.
+    Return {
+        /// The thread that waits.
+        tid: i32,
+        /// The call.
+        call: u64,
+        /// Result, or minus errno, or a restart code together with a signal.
+        result: i64,
+        /// The call was interrupted by this signal, which the guest must hear.
+        signal: Option<SignalInfo>,
+    },
+    /// A call that the deputy finished for a thread that left home inside it.
+    Finished {
+        /// The thread that waits.
+        tid: i32,
+        /// Result, or minus errno, or a restart code together with a signal.
+        result: i64,
+        /// Memory that the call has changed: address and length; the payload has the bytes.
+        changed: Vec<(u64, u64)>,
+        /// The call was interrupted by this signal.
+        signal: Option<SignalInfo>,
+    },
+    /// A signal for the guest.
+    Signal {
+        /// The thread that home's kernel chose.
+        tid: i32,
+        /// Its information.
+        info: SignalInfo,
+    },
+    /// Job control at home has stopped (true) or continued the process.
+    Stopped(bool),
+    /// Come home.
+    Recall,
+    /// The original runs again, or the process has ended: kill the guest.
+    Arrived,
+    /// Nothing to say; the channel is alive.
+    Alive,
+}
+
+/// What the remote node must know before the process stops.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prepare {
+    /// The process, as home numbers it.
+    pub pid: i32,
+    /// CLOCK_MONOTONIC at home, in nanoseconds, when this was sent.
+    pub monotonic_ns: u64,
+    /// CLOCK_BOOTTIME at home, in nanoseconds.
+    pub boottime_ns: u64,
+    /// What home's machine and kernel can do.
+    pub capabilities: crate::sys::probe::Capabilities,
+    /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.
+    pub possible_cpus: u32,
+}
+
+/// From the guest supervisor to the deputy supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToDeputy {
+    /// An empty guest stands ready.
+    Prepared,
+    /// The guest cannot live here: one line for each reason.
+    Refused(Vec<crate::wire::supervisor::Reason>),
+    /// The guest is complete and stopped.
+    Restored,
+    /// The guest could not be made: one line.
+    Failed(String),
+    /// A call to be executed at home; the payload is its input buffers.
+    Call {
+        /// The thread that makes it.
+        tid: i32,
+        /// Its number, unique for this guest and ascending.
+        call: u64,
+        /// Which call, and its arguments.
+        request: syscall::Request,
+        /// The thread's signal mask.
+        mask: SignalSet,
+    },
+    /// The thread's signal mask has changed.
+    Mask {
+        /// The thread.
+        tid: i32,
+        /// Its mask now.
+        mask: SignalSet,
+    },
+    /// rt_sigaction(2): to be made at home too. Answered by `Return`.
+    Action {
+        /// The thread that makes it.
+        tid: i32,
+        /// As of `Call`.
+        call: u64,
+        /// Which signal.
+        signal: i32,
+        /// The new action.
+        action: SignalAction,
+        /// The thread's signal mask.
+        mask: SignalSet,
+    },
+    /// mmap(2) of a file, privately: the deputy maps it at the address that the guest has chosen, and its
+    /// contents follow as `Pages`. Answered by `Return`.
+    MapFile {
+        /// The thread that makes it.
+        tid: i32,
+        /// As of `Call`.
+        call: u64,
+        /// Where the guest has mapped fresh memory for it.
+        start: u64,
+        /// The arguments length, protection, flags, descriptor, offset as the program gave them.
+        arguments: [u64; 5],
+        /// The thread's signal mask.
+        mask: SignalSet,
+    },
+    /// A new thread is wanted (clone(2) with CLONE_THREAD). Answered by `Return` with its id.
+    StartThread {
+        /// The thread that asks.
+        tid: i32,
+        /// As of `Call`.
+        call: u64,
+        /// The new thread's signal mask.
+        mask: SignalSet,
+    },
+    /// This thread has ended; others live on.
+    ThreadExit {
+        /// The thread.
+        tid: i32,
+        /// Its exit status.
+        status: i32,
+    },
+    /// The process ends with this status (exit_group(2)).
+    Exit {
+        /// The thread that ends it.
+        tid: i32,
+        /// The status as the program gave it.
+        status: i32,
+    },
+    /// The guest is stopped for good. Its pages follow, ascending; what is not sent is zero.
+    Homecoming {
+        /// Everything but memory.
+        image: Box<ProcessImage>,
+        /// Signals that have reached its supervisor and that it has not heard yet.
+        undelivered: Vec<UndeliveredSignal>,
+        /// How many `Signal` messages have reached its supervisor; later ones are still on their way.
+        signals_received: u64,
+        /// Why, if it was not recalled: one line.
+        cause: Option<String>,
+    },
+    /// Pages from this address on; the payload is their contents.
+    Pages {
+        /// Page-aligned.
+        address: u64,
+    },
+    /// All pages have been sent: this many.
+    PagesEnd {
+        /// Their number.
+        count: u64,
+    },
+    /// CPU time used by the guest so far, in seconds; also says that the channel is alive.
+    Usage {
+        /// User and system time together.
+        cpu_seconds: f64,
+        /// As of `Homecoming`.
+        signals_received: u64,
+    },
+}
