@@ -1,3 +1,16 @@
 //! The remote side of a migrated process: sandbox, trap, forward.
+//!
+//! [`supervisor`] is the process's own supervisor on this node. [`sandbox`] makes an empty guest in
+//! namespaces of its own, [`build`] turns it into the process that left home, [`filter`] decides
+//! which calls it makes here, [`trap`] handles all others, [`signals`] what home's kernel wants it to
+//! hear, [`homecoming`] its way back.
 
+pub mod build;
+pub mod filter;
+pub mod homecoming;
+pub mod sandbox;
+pub mod signals;
 pub mod supervisor;
+pub mod threads;
+pub mod trap;
+pub mod vdso;

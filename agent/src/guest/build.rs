@@ -1,0 +1,547 @@
+//! Turning an empty guest into the process that left home.
+//!
+//! 1. The scratch area is mapped where home says; the injected code is put there.
+//! 2. The empty guest's own traces go: rseq registration, robust list, descriptors, all mappings but the
+//!    vDSO.
+//! 3. The vDSO moves to where the program knows it.
+//! 4. The program's mappings are made: private, anonymous, empty.
+//! 5. (The pages arrive and are written, see [`Builder::write_pages`].)
+//! 6. Memory layout, signal actions, name, CPUs.
+//! 7. The other threads, with their ids.
+//! 8. Per thread: rseq, robust list, address to clear, alternate stack; capabilities dropped.
+//! 9. No new privileges, seccomp filter, for all threads at once.
+//! 10. Extended state, signal mask, registers. The guest is complete and stopped.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::migrate::freeze;
+use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
+use crate::migrate::inject::{self, InjectError, Scratch};
+use crate::migrate::process_memory::ProcessMemory;
+use crate::process::maps::{self, MappingKind};
+use crate::sys::blob::{self, Call};
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::USER_CODE_SEGMENT;
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalSet, numbers};
+use crate::sys::vdso as own_vdso;
+
+use super::filter;
+use super::vdso::{self, VdsoPlan};
+
+/// Why no guest could be made.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The image is not believable.
+    Image(ImageError),
+    /// A call could not be injected.
+    Inject(InjectError),
+    /// ptrace, /proc or the guest's memory refused.
+    Io(&'static str, io::Error),
+    /// A call of the guest failed: what it was for, and errno.
+    Call(&'static str, i64),
+    /// The seccomp filter could not be made.
+    Filter(String),
+    /// The remote node cannot give the guest what it needs: one line.
+    Impossible(String),
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(error) => error.fmt(out),
+            Self::Inject(error) => error.fmt(out),
+            Self::Io(what, error) => write!(out, "{what} of the guest failed: {error}"),
+            Self::Call(what, errno) => {
+                let error = io::Error::from_raw_os_error(*errno as i32);
+                write!(out, "the guest could not be built: {what} failed: {error}")
+            }
+            Self::Filter(cause) => write!(out, "no seccomp filter for the guest: {cause}"),
+            Self::Impossible(text) => out.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl From<InjectError> for BuildError {
+    fn from(error: InjectError) -> Self {
+        Self::Inject(error)
+    }
+}
+
+const PROT_READ_WRITE: u64 = 3;
+const PROT_READ_EXECUTE: u64 = 5;
+const MAP_PRIVATE: u64 = 0x02;
+const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MAP_NORESERVE: u64 = 0x4000;
+const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+
+/// No descriptor.
+const NO_FD: u64 = u64::MAX;
+
+/// Longest code of a vDSO, in bytes.
+const VDSO_BYTES_MAX: usize = 64 << 10;
+
+/// A guest under construction.
+pub struct Builder {
+    guest: ThreadId,
+    memory: ProcessMemory,
+    scratch: Scratch,
+    image: Box<ProcessImage>,
+    possible_cpus: u32,
+    pages: u64,
+}
+
+/// A guest's thread: as this node numbers it, and its image.
+pub struct BuiltThread {
+    /// This node's number.
+    pub thread: ThreadId,
+    /// What it is to be.
+    pub image: ThreadImage,
+}
+
+/// A complete guest, stopped.
+pub struct Built {
+    /// Its threads, the leader first.
+    pub threads: Vec<BuiltThread>,
+    /// Its memory.
+    pub memory: ProcessMemory,
+    /// What it was made from; its threads have been moved to `threads`.
+    pub image: ProcessImage,
+}
+
+impl Builder {
+    /// Steps 1 to 4.
+    pub fn start(
+        guest: ThreadId,
+        image: Box<ProcessImage>,
+        scratch: Scratch,
+        possible_cpus: u32,
+    ) -> Result<Builder, BuildError> {
+        image.validate().map_err(BuildError::Image)?;
+        let memory = ProcessMemory::open(guest).map_err(|error| BuildError::Io("memory", error))?;
+        let builder = Builder {
+            guest,
+            memory,
+            scratch,
+            image,
+            possible_cpus,
+            pages: 0,
+        };
+        builder.map_scratch()?;
+        builder.strip()?;
+        builder.place_vdso()?;
+        builder.map_program()?;
+        Ok(builder)
+    }
+
+    fn map_scratch(&self) -> Result<(), BuildError> {
+        let Scratch {
+            code,
+            data,
+            data_bytes,
+        } = self.scratch;
+        if code % PAGE_BYTES != 0
+            || data != code + PAGE_BYTES
+            || self.scratch.end() > USER_ADDRESS_END
+        {
+            return Err(BuildError::Impossible(
+                "home's scratch area is malformed".into(),
+            ));
+        }
+        let instruction = own_syscall_instruction(self.guest, &self.memory)?;
+        for (start, length, protection) in [
+            (code, PAGE_BYTES, PROT_READ_EXECUTE),
+            (data, data_bytes, PROT_READ_WRITE),
+        ] {
+            let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+            let arguments = [start, length, protection, flags, NO_FD, 0];
+            let outcome = inject::call(self.guest, instruction, 0, number::SYS_mmap, arguments)?;
+            expect(
+                outcome.result,
+                start.cast_signed(),
+                "mapping the scratch area",
+            )?;
+        }
+        self.write(code, blob::code())
+    }
+
+    fn strip(&self) -> Result<(), BuildError> {
+        const RSEQ_FLAG_UNREGISTER: u64 = 1;
+        const ROBUST_LIST_HEAD_BYTES: u64 = 24;
+        let mut calls = Vec::new();
+        let rseq = ptrace::rseq_configuration(self.guest)
+            .map_err(|error| BuildError::Io("the rseq registration", error))?;
+        if let Some(rseq) = rseq {
+            let (size, signature) = (u64::from(rseq.size_bytes), u64::from(rseq.signature));
+            let arguments = [rseq.address, size, RSEQ_FLAG_UNREGISTER, signature, 0, 0];
+            calls.push(Call::new(number::SYS_rseq, arguments));
+        }
+        calls.push(Call::new(
+            number::SYS_set_robust_list,
+            [0, ROBUST_LIST_HEAD_BYTES, 0, 0, 0, 0],
+        ));
+        calls.push(Call::new(
+            number::SYS_close_range,
+            [0, u64::from(u32::MAX), 0, 0, 0, 0],
+        ));
+        for mapping in self.mappings()? {
+            if !mapping.kind.is_kernel_provided() && !self.scratch.contains(mapping.start) {
+                let arguments = [mapping.start, mapping.end - mapping.start, 0, 0, 0, 0];
+                calls.push(Call::new(number::SYS_munmap, arguments));
+            }
+        }
+        self.run_all(&mut calls, "emptying it")
+    }
+
+    fn place_vdso(&self) -> Result<(), BuildError> {
+        if self.image.vdso.code.len() > VDSO_BYTES_MAX {
+            return Err(BuildError::Impossible(
+                "home's vDSO is larger than any known".into(),
+            ));
+        }
+        let own: Vec<_> = self
+            .mappings()?
+            .into_iter()
+            .filter(|mapping| {
+                mapping.kind.is_kernel_provided() && mapping.kind != MappingKind::Vsyscall
+            })
+            .collect();
+        let parking = self.scratch.end() + PAGE_BYTES;
+        match vdso::plan(&own, &self.image.vdso, &self.memory, parking) {
+            VdsoPlan::Move(mut calls) => self.run_all(&mut calls, "moving the vDSO"),
+            VdsoPlan::Replace {
+                mut calls,
+                start,
+                code,
+            } => {
+                self.run_all(&mut calls, "replacing the vDSO")?;
+                self.write(start, &code)
+            }
+        }
+    }
+
+    fn map_program(&self) -> Result<(), BuildError> {
+        let base = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+        let mut calls: Vec<Call> = self
+            .image
+            .mappings
+            .iter()
+            .map(|mapping| {
+                let flags = if mapping.grows_down {
+                    base | MAP_GROWSDOWN
+                } else {
+                    base
+                };
+                let protection = u64::from(mapping.protection);
+                let arguments = [mapping.start, mapping.length(), protection, flags, NO_FD, 0];
+                Call::new(number::SYS_mmap, arguments)
+            })
+            .collect();
+        self.scratch.run(self.guest, &self.memory, &mut calls)?;
+        calls.iter().try_for_each(|call| {
+            expect(
+                call.result,
+                call.arguments[0].cast_signed(),
+                "mapping the program's memory",
+            )
+        })
+    }
+
+    /// Step 5: some of the program's pages.
+    pub fn write_pages(&mut self, address: u64, contents: &[u8]) -> Result<(), BuildError> {
+        let malformed = || BuildError::Impossible("home sent pages outside the program".into());
+        if contents.is_empty() || (address | contents.len() as u64) % PAGE_BYTES != 0 {
+            return Err(malformed());
+        }
+        let mut at = address;
+        let end = address
+            .checked_add(contents.len() as u64)
+            .ok_or_else(malformed)?;
+        while at < end {
+            at = self.image.mapping_at(at).ok_or_else(malformed)?.end;
+        }
+        self.write(address, contents)?;
+        self.pages += contents.len() as u64 / PAGE_BYTES;
+        Ok(())
+    }
+
+    /// Number of pages written so far.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Steps 6 to 10. `choose_next_id` is not needed: while the guest has its capabilities it chooses
+    /// its threads' ids by clone3(2).
+    pub fn finish(mut self) -> Result<Built, BuildError> {
+        self.settle_process()?;
+        let mut threads = Vec::with_capacity(self.image.threads.len());
+        for (index, image) in std::mem::take(&mut self.image.threads)
+            .into_iter()
+            .enumerate()
+        {
+            let thread = if index == 0 {
+                self.guest
+            } else {
+                self.start_thread(image.tid)?
+            };
+            threads.push(BuiltThread { thread, image });
+        }
+        for thread in &threads {
+            self.settle_thread(thread)?;
+        }
+        self.confine()?;
+        for thread in &threads {
+            restore_registers(thread)?;
+        }
+        Ok(Built {
+            threads,
+            memory: self.memory,
+            image: *self.image,
+        })
+    }
+
+    fn settle_process(&self) -> Result<(), BuildError> {
+        const PR_SET_MM: u64 = 35;
+        const PR_SET_MM_MAP: u64 = 14;
+        const MM_MAP_BYTES: u64 = 13 * 8;
+        const NO_EXE_FD: u64 = 0xffff_ffff << 32;
+        let actions_at = self.scratch.data;
+        let action_bytes = SIGNAL_ACTION_BYTES as u64;
+        let layout_at = actions_at + SIGNAL_MAX as u64 * action_bytes;
+        let cpus_at = layout_at + MM_MAP_BYTES;
+
+        let layout = self.image.memory_layout;
+        let words = [
+            layout.start_code,
+            layout.end_code,
+            layout.start_data,
+            layout.end_data,
+            layout.start_brk,
+            layout.brk,
+            layout.start_stack,
+            layout.argument_start,
+            layout.argument_end,
+            layout.environment_start,
+            layout.environment_end,
+            0,
+            NO_EXE_FD,
+        ];
+        self.write(layout_at, &words.map(u64::to_le_bytes).concat())?;
+        let arguments = [PR_SET_MM, PR_SET_MM_MAP, layout_at, MM_MAP_BYTES, 0, 0];
+        let mut calls = vec![Call::new(number::SYS_prctl, arguments)];
+
+        let mut action_table = Vec::new();
+        for (signal, action) in (1..).zip(&self.image.signal_actions) {
+            action_table.extend_from_slice(&action.to_bytes());
+            if signal != numbers::SIGKILL && signal != numbers::SIGSTOP {
+                let at = actions_at + (signal as u64 - 1) * action_bytes;
+                let arguments = [signal as u64, at, 0, size_of::<u64>() as u64, 0, 0];
+                calls.push(Call::new(number::SYS_rt_sigaction, arguments));
+            }
+        }
+        self.write(actions_at, &action_table)?;
+
+        // Programs size their per-CPU data by the number of CPUs that home can have, and index it by
+        // the CPU that they run on: keep the guest on CPUs with such numbers.
+        let cpus = cpu_set(self.possible_cpus);
+        self.write(cpus_at, &cpus)?;
+        let arguments = [0, cpus.len() as u64, cpus_at, 0, 0, 0];
+        calls.push(Call::new(number::SYS_sched_setaffinity, arguments));
+        self.run_all(
+            &mut calls,
+            "restoring its memory layout, signal actions and CPUs",
+        )
+    }
+
+    fn start_thread(&self, tid: i32) -> Result<ThreadId, BuildError> {
+        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM, as pthread_create(3) without what the
+        // image restores by itself.
+        const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
+        const CLONE_ARGUMENTS_BYTES: usize = 88;
+        let mut arguments = [0u64; CLONE_ARGUMENTS_BYTES / 8];
+        let tid_at = self.scratch.data + CLONE_ARGUMENTS_BYTES as u64;
+        arguments[0] = FLAGS;
+        arguments[8] = tid_at;
+        arguments[9] = 1;
+        self.write(self.scratch.data, &arguments.map(u64::to_le_bytes).concat())?;
+        self.write(tid_at, &tid.to_le_bytes())?;
+        let outcome = inject::call(
+            self.guest,
+            self.scratch.instruction(),
+            self.scratch.data,
+            number::SYS_clone3,
+            [self.scratch.data, CLONE_ARGUMENTS_BYTES as u64, 0, 0, 0, 0],
+        )?;
+        let thread = match outcome.new_thread {
+            Some(thread) if outcome.result > 0 => thread,
+            _ => {
+                return Err(BuildError::Call(
+                    "making a thread with its id",
+                    -outcome.result,
+                ));
+            }
+        };
+        const TIMEOUT: Duration = Duration::from_secs(5);
+        freeze::wait_for_stop(thread, Instant::now() + TIMEOUT)
+            .map_err(|error| BuildError::Impossible(error.to_string()))?;
+        ptrace::set_signal_mask(thread, SignalSet::ALL)
+            .map_err(|error| BuildError::Io("the signal mask", error))?;
+        Ok(thread)
+    }
+
+    fn settle_thread(&self, built: &BuiltThread) -> Result<(), BuildError> {
+        const PR_SET_NAME: u64 = 15;
+        const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+        let name_at = self.scratch.data;
+        let stack_at = name_at + 16;
+        let capabilities_at = stack_at + 24;
+        let BuiltThread { thread, image } = built;
+
+        let mut name: Vec<u8> = image.name.bytes().take(15).collect();
+        name.resize(16, 0);
+        self.write(name_at, &name)?;
+        let (stack, flags, size) = image.alternate_stack;
+        // SS_ONSTACK tells a state, it cannot be set.
+        let words = [stack, u64::from(flags & !1), size];
+        self.write(stack_at, &words.map(u64::to_le_bytes).concat())?;
+        // Header (version, this thread), then no capability in any set.
+        let mut capabilities = [0; 32];
+        capabilities[..4].copy_from_slice(&CAPABILITY_VERSION_3.to_le_bytes());
+        self.write(capabilities_at, &capabilities)?;
+
+        let (robust_head, robust_bytes) = image.robust_list;
+        let mut calls = vec![
+            Call::new(number::SYS_prctl, [PR_SET_NAME, name_at, 0, 0, 0, 0]),
+            Call::new(number::SYS_sigaltstack, [stack_at, 0, 0, 0, 0, 0]),
+            Call::new(
+                number::SYS_capset,
+                [capabilities_at, capabilities_at + 8, 0, 0, 0, 0],
+            ),
+        ];
+        if robust_head != 0 {
+            let arguments = [robust_head, robust_bytes, 0, 0, 0, 0];
+            calls.push(Call::new(number::SYS_set_robust_list, arguments));
+        }
+        if let Some(rseq) = image.rseq {
+            let (size, signature) = (u64::from(rseq.size_bytes), u64::from(rseq.signature));
+            calls.push(Call::new(
+                number::SYS_rseq,
+                [rseq.address, size, 0, signature, 0, 0],
+            ));
+        }
+        self.scratch.run(*thread, &self.memory, &mut calls)?;
+        for call in &calls {
+            expect(call.result, 0, "restoring a thread's registrations")?;
+        }
+        // Returns the thread's id, not zero.
+        let arguments = [image.clear_tid_address, 0, 0, 0, 0, 0];
+        self.scratch
+            .call(*thread, number::SYS_set_tid_address, arguments)?;
+        Ok(())
+    }
+
+    fn confine(&self) -> Result<(), BuildError> {
+        const PR_SET_NO_NEW_PRIVS: u64 = 38;
+        const SECCOMP_SET_MODE_FILTER: u64 = 1;
+        const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
+        let program = filter::program().map_err(|error| BuildError::Filter(error.to_string()))?;
+        let header_at = self.scratch.data;
+        let program_at = header_at + 16;
+        // struct sock_fprog: count (u16, padded to a pointer), address.
+        let header = [(program.len() / 8) as u64, program_at];
+        self.write(header_at, &header.map(u64::to_le_bytes).concat())?;
+        self.write(program_at, &program)?;
+        let filter_arguments = [
+            SECCOMP_SET_MODE_FILTER,
+            SECCOMP_FILTER_FLAG_TSYNC,
+            header_at,
+            0,
+            0,
+            0,
+        ];
+        let mut calls = [
+            Call::new(number::SYS_prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0]),
+            Call::new(number::SYS_seccomp, filter_arguments),
+        ];
+        self.run_all(&mut calls, "confining it")
+    }
+
+    fn mappings(&self) -> Result<Vec<maps::Mapping>, BuildError> {
+        maps::read(self.guest.cast_unsigned())
+            .map_err(|error| BuildError::Impossible(error.to_string()))
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BuildError> {
+        self.memory
+            .write(address, bytes)
+            .map_err(|error| BuildError::Io("writing memory", error))
+    }
+
+    /// Runs calls of which each must succeed.
+    fn run_all(&self, calls: &mut [Call], what: &'static str) -> Result<(), BuildError> {
+        self.scratch.run(self.guest, &self.memory, calls)?;
+        match calls.iter().find(|call| (-4095..0).contains(&call.result)) {
+            Some(call) => Err(BuildError::Call(what, -call.result)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn expect(result: i64, wanted: i64, what: &'static str) -> Result<(), BuildError> {
+    if result == wanted {
+        Ok(())
+    } else {
+        Err(BuildError::Call(what, -result))
+    }
+}
+
+fn restore_registers(built: &BuiltThread) -> Result<(), BuildError> {
+    let BuiltThread { thread, image } = built;
+    if image.registers.cs != USER_CODE_SEGMENT {
+        return Err(BuildError::Impossible("the program is not 64-bit".into()));
+    }
+    let fail = |error| BuildError::Io("restoring a thread's registers", error);
+    ptrace::set_extended_state(*thread, &image.extended_state).map_err(fail)?;
+    ptrace::set_signal_mask(*thread, image.signal_mask).map_err(fail)?;
+    ptrace::set_registers(*thread, &image.registers).map_err(fail)
+}
+
+/// A `syscall` instruction in the guest's own vDSO.
+fn own_syscall_instruction(guest: ThreadId, memory: &ProcessMemory) -> Result<u64, BuildError> {
+    let range = freeze::vdso_range(guest).unwrap_or_default();
+    let mut code = vec![0; (range.end - range.start) as usize];
+    memory
+        .read(range.start, &mut code)
+        .map_err(|error| BuildError::Io("reading the vDSO", error))?;
+    own_vdso::find_syscall_instruction(&code)
+        .map(|offset| range.start + offset as u64)
+        .ok_or_else(|| BuildError::Impossible("this node's vDSO has no syscall instruction".into()))
+}
+
+/// A CPU set (sched_setaffinity(2)) of the first `count` CPUs.
+fn cpu_set(count: u32) -> Vec<u8> {
+    const CPUS_MAX: u32 = 8192;
+    let count = count.clamp(1, CPUS_MAX) as usize;
+    let mut set = vec![0u8; count.div_ceil(64) * 8];
+    for cpu in 0..count {
+        set[cpu / 8] |= 1 << (cpu % 8);
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_set_has_exactly_the_first_cpus_in_whole_words() {
+        assert_eq!(cpu_set(3), [7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(cpu_set(64), [255; 8]);
+        assert_eq!(cpu_set(65).len(), 16);
+        assert_eq!(cpu_set(0)[0], 1);
+    }
+}

@@ -1,0 +1,216 @@
+//! The guest's way home: it is stopped for good, and everything of it is sent.
+//!
+//! 1. All threads stop, outside the vDSO; those on their way through exit(2) are awaited.
+//! 2. The image is captured; a thread that awaits a call's return stays inside that call.
+//! 3. Image, undelivered signals and all pages with contents are sent.
+
+use std::time::{Duration, Instant};
+
+use crate::migrate::capture::{self, ThreadToCapture, restart};
+use crate::migrate::freeze;
+use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
+use crate::migrate::pages::{self, PageMap, Region};
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::wait::{self, Report, Stop};
+use crate::wire::migration::ToDeputy;
+
+use super::supervisor::{Supervisor, Trouble};
+use super::threads::ThreadState;
+
+/// How long the threads may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Steps 1 to 3. Afterwards the guest is only waited for to be killed.
+    pub(super) fn send_home(&mut self, cause: Option<String>) -> Result<(), Trouble> {
+        self.stop_all()?;
+        let threads: Vec<ThreadToCapture> = self
+            .guest
+            .threads
+            .iter()
+            .map(|thread| ThreadToCapture {
+                thread: thread.thread,
+                tid: thread.tid,
+                forwarded_call: match &thread.state {
+                    ThreadState::AwaitingReturn(pending) => Some(pending.call),
+                    _ => None,
+                },
+            })
+            .collect();
+        let (memory, scratch) = (&self.guest.memory, &self.guest.scratch);
+        let images = capture::capture_threads(&threads, memory)?;
+        let mut image = capture::capture_process(&threads, images, memory, scratch)?;
+        image.mappings.retain(|mapping| {
+            !self
+                .guest
+                .kernel_ranges
+                .iter()
+                .any(|range| range.contains(&mapping.start))
+        });
+        let undelivered = self
+            .guest
+            .threads
+            .iter()
+            .flat_map(|thread| {
+                let tid = thread.tid;
+                thread
+                    .signals
+                    .iter()
+                    .map(move |&info| UndeliveredSignal { tid, info })
+            })
+            .collect();
+        let regions: Vec<Region> = image
+            .mappings
+            .iter()
+            .map(|mapping| Region {
+                range: mapping.start..mapping.end,
+                file_backed: false,
+            })
+            .collect();
+        let signals_received = self.signals_received;
+        let image = Box::new(image);
+        let header = ToDeputy::Homecoming {
+            image,
+            undelivered,
+            signals_received,
+            cause,
+        };
+        self.channel.send(&header, &[])?;
+        let page_map = PageMap::open(self.guest.leader)?;
+        let mut count = 0;
+        pages::for_each_run(
+            &regions,
+            &self.guest.memory,
+            &page_map,
+            |address, contents| {
+                count += contents.len() as u64 / PAGE_BYTES;
+                self.channel
+                    .send(&ToDeputy::Pages { address }, contents)
+                    .map_err(Trouble::from)
+            },
+        )?;
+        self.channel.send(&ToDeputy::PagesEnd { count }, &[])?;
+        Ok(())
+    }
+
+    fn stop_all(&mut self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let exiting: Vec<ThreadId> = self.threads_that(|thread| thread.is_exiting);
+        for thread in exiting {
+            self.await_exit(thread)?;
+        }
+        let running = self.threads_that(|thread| matches!(thread.state, ThreadState::Running));
+        for &thread in &running {
+            // One that has just stopped by itself refuses, and is found stopped below.
+            let _ = ptrace::interrupt(thread);
+        }
+        for thread in running {
+            self.await_stop(thread, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn threads_that(&self, wanted: impl Fn(&super::threads::GuestThread) -> bool) -> Vec<ThreadId> {
+        let threads = self.guest.threads.iter();
+        threads
+            .filter(|thread| wanted(thread))
+            .map(|thread| thread.thread)
+            .collect()
+    }
+
+    fn await_exit(&mut self, thread: ThreadId) -> Result<(), Trouble> {
+        loop {
+            match wait::wait_for(thread)? {
+                Report::Exited(_) | Report::Killed(_) => {
+                    self.guest.threads.retain(|known| known.thread != thread);
+                    return Ok(());
+                }
+                Report::Stopped(_) => ptrace::resume(thread, 0)?,
+            }
+        }
+    }
+
+    /// Waits until a running thread stands still outside the vDSO, its trapped call (if it makes one on
+    /// the way) rewound.
+    fn await_stop(&mut self, thread: ThreadId, deadline: Instant) -> Result<(), Trouble> {
+        let mut pause = Duration::from_micros(10);
+        loop {
+            match wait::poll_for(thread)? {
+                None if Instant::now() >= deadline => {
+                    return Err(Trouble::Protocol(format!(
+                        "thread {thread} of the guest does not stop"
+                    )));
+                }
+                None => {
+                    // Nothing tells of one thread's stop but asking; at most a millisecond apart.
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(1));
+                }
+                Some(Report::Exited(_) | Report::Killed(_)) => return Err(Trouble::GuestGone),
+                Some(Report::Stopped(Stop::Seccomp)) => {
+                    let mut registers = ptrace::registers(thread)?;
+                    registers.rewind_to_call(registers.orig_rax);
+                    ptrace::set_registers(thread, &registers)?;
+                    break;
+                }
+                Some(Report::Stopped(Stop::Signal(signal))) => {
+                    self.on_delivery(thread, signal)?;
+                    if self.is_stopped(thread) {
+                        break;
+                    }
+                }
+                Some(Report::Stopped(Stop::Interrupted)) => {
+                    let registers = ptrace::registers(thread)?;
+                    if !self.guest.vdso.contains(&registers.rip) {
+                        break;
+                    }
+                    ptrace::resume(thread, 0)?;
+                    std::thread::sleep(pause);
+                    pause = (pause * 7 / 4).min(Duration::from_micros(300));
+                    let _ = ptrace::interrupt(thread);
+                }
+                Some(Report::Stopped(_)) => ptrace::resume(thread, 0)?,
+            }
+        }
+        self.decide_interrupted_call(thread)?;
+        if let Some(known) = self.guest.by_thread(thread) {
+            known.state = ThreadState::Stopped;
+        }
+        Ok(())
+    }
+
+    /// A call that a signal has interrupted, and whose signal will only be heard at home: decides here
+    /// what the kernel decides at delivery (SA_RESTART, sigaction(2)), because the call is not known there.
+    fn decide_interrupted_call(&mut self, thread: ThreadId) -> Result<(), Trouble> {
+        const SA_RESTART: u64 = 0x1000_0000;
+        let Some(known) = self.guest.by_thread(thread) else {
+            return Ok(());
+        };
+        let Some((number, code)) = known.interrupted.take() else {
+            return Ok(());
+        };
+        let signal = known.signals.back().map_or(0, |info| info.signal());
+        let is_restarted = match code {
+            restart::ERESTARTNOINTR => true,
+            restart::ERESTARTSYS => self.guest.action(signal).flags & SA_RESTART != 0,
+            _ => false,
+        };
+        if is_restarted {
+            let mut registers = ptrace::registers(thread)?;
+            registers.rewind_to_call(number);
+            ptrace::set_registers(thread, &registers)?;
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&mut self, thread: ThreadId) -> bool {
+        let known = self.guest.by_thread(thread);
+        known.is_some_and(|known| matches!(known.state, ThreadState::Stopped))
+    }
+}
+
+impl From<freeze::FreezeError> for Trouble {
+    fn from(error: freeze::FreezeError) -> Self {
+        Trouble::Protocol(error.to_string())
+    }
+}

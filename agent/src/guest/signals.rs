@@ -1,0 +1,164 @@
+//! Signals of the guest: home's kernel decides who hears what; this side makes it so.
+//!
+//! A signal from home is sent to the thread by tgkill(2); when the kernel is about to deliver it, its
+//! siginfo is replaced by home's, which no other interface can forge, and the call that it interrupted is
+//! shown to the kernel as interrupted, so that EINTR, SA_RESTART and the signal frame are the kernel's.
+//! Faults that the program handles are delivered here; those that it does not are taken home, where the
+//! faulting instruction is executed again and the kernel does what it would have done.
+
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::NO_CALL;
+use crate::sys::signal::{self, SignalInfo, numbers};
+
+use super::supervisor::{Next, Supervisor, Trouble};
+use super::threads::{GuestThread, ThreadState};
+
+/// First real-time signal: from here on each one sent is queued (signal(7)).
+const REAL_TIME: i32 = 32;
+
+const EINTR: i64 = -4;
+
+impl Supervisor {
+    /// Home wants thread `tid` to hear a signal.
+    pub(super) fn on_signal_from_home(
+        &mut self,
+        tid: i32,
+        info: SignalInfo,
+    ) -> Result<Next, Trouble> {
+        self.signals_received += 1;
+        let leader = self.guest.leader;
+        let Some(known) = self.guest.by_tid(tid) else {
+            // Ended meanwhile: as natively, a signal to an ending thread is lost.
+            return Ok(Next::Continue);
+        };
+        post(leader, known, info)?;
+        Ok(Next::Continue)
+    }
+
+    /// A forwarded call was interrupted by a signal at home.
+    pub(super) fn interrupt_call(
+        &mut self,
+        thread: ThreadId,
+        number: u64,
+        restart_code: i64,
+        info: SignalInfo,
+    ) -> Result<Next, Trouble> {
+        let leader = self.guest.leader;
+        if let Some(known) = self.guest.by_thread(thread) {
+            known.interrupted = Some((number, restart_code));
+            post(leader, known, info)?;
+        }
+        let mut registers = ptrace::registers(thread)?;
+        registers.orig_rax = NO_CALL;
+        registers.rax = EINTR.cast_unsigned();
+        ptrace::set_registers(thread, &registers)?;
+        self.guest.run(thread, 0)?;
+        Ok(Next::Continue)
+    }
+
+    /// The kernel is about to deliver `signal` to a thread.
+    pub(super) fn on_delivery(&mut self, thread: ThreadId, signal: i32) -> Result<Next, Trouble> {
+        let Some(known) = self.guest.by_thread(thread) else {
+            ptrace::resume(thread, signal)?;
+            return Ok(Next::Continue);
+        };
+        let position = known
+            .signals
+            .iter()
+            .position(|info| info.signal() == signal);
+        if let Some(position) = position {
+            deliver(thread, known, position, signal)?;
+            return Ok(Next::Continue);
+        }
+        if is_fault(signal) {
+            if self.guest.action(signal).is_handled() && !is_blocked(thread, signal)? {
+                ptrace::resume(thread, signal)?;
+                return Ok(Next::Continue);
+            }
+            step_back_over_breakpoint(self, thread, signal)?;
+            if let Some(known) = self.guest.by_thread(thread) {
+                known.state = ThreadState::Stopped;
+            }
+            return Ok(Next::GoHome(Some(format!(
+                "it gets signal {signal}, which it does not handle"
+            ))));
+        }
+        log::warn!("signal {signal} was sent to the guest on this node; it is not delivered");
+        self.guest.run(thread, 0)?;
+        Ok(Next::Continue)
+    }
+}
+
+/// Sends a signal to a guest's thread, and remembers what home knows of it.
+fn post(leader: ThreadId, known: &mut GuestThread, info: SignalInfo) -> Result<(), Trouble> {
+    let signal = info.signal();
+    if !(1..=signal::SIGNAL_MAX).contains(&signal) {
+        return Err(Trouble::Protocol(format!(
+            "home sends signal {signal}, which does not exist"
+        )));
+    }
+    known.signals.push_back(info);
+    signal::send_to_thread(leader, known.thread, signal)?;
+    Ok(())
+}
+
+fn deliver(
+    thread: ThreadId,
+    known: &mut GuestThread,
+    position: usize,
+    signal: i32,
+) -> Result<(), Trouble> {
+    if let Some(info) = known.signals.remove(position) {
+        ptrace::set_signal_info(thread, &info)?;
+    }
+    if signal < REAL_TIME {
+        // Several of a standard signal merge into one.
+        known.signals.retain(|info| info.signal() != signal);
+    }
+    if let Some((number, restart_code)) = known.interrupted.take() {
+        let mut registers = ptrace::registers(thread)?;
+        registers.orig_rax = number;
+        registers.rax = restart_code.cast_unsigned();
+        ptrace::set_registers(thread, &registers)?;
+    }
+    known.state = ThreadState::Running;
+    ptrace::resume(thread, signal)?;
+    Ok(())
+}
+
+/// Signals that a thread's own instruction raises.
+fn is_fault(signal: i32) -> bool {
+    matches!(
+        signal,
+        numbers::SIGSEGV
+            | numbers::SIGBUS
+            | numbers::SIGFPE
+            | numbers::SIGILL
+            | numbers::SIGTRAP
+            | numbers::SIGSYS
+    )
+}
+
+fn is_blocked(thread: ThreadId, signal: i32) -> Result<bool, Trouble> {
+    Ok(ptrace::signal_mask(thread)?.contains(signal))
+}
+
+/// `int3` is the one fault that is reported behind its instruction.
+fn step_back_over_breakpoint(
+    supervisor: &Supervisor,
+    thread: ThreadId,
+    signal: i32,
+) -> Result<(), Trouble> {
+    const INT3: u8 = 0xcc;
+    if signal != numbers::SIGTRAP {
+        return Ok(());
+    }
+    let mut registers = ptrace::registers(thread)?;
+    let mut before = [0];
+    let at = registers.rip.wrapping_sub(1);
+    if supervisor.guest.memory.read(at, &mut before).is_ok() && before == [INT3] {
+        registers.rip = at;
+        ptrace::set_registers(thread, &registers)?;
+    }
+    Ok(())
+}

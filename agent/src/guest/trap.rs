@@ -1,0 +1,490 @@
+//! Calls of the guest that its filter does not let pass: what becomes of each.
+//!
+//! Most are forwarded: the deputy executes them at home. A few need both sides, or only this one and
+//! home told. What is neither sends the process home, where it makes the call natively.
+
+use std::io;
+
+use crate::migrate::process_memory::ProcessMemory;
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::{self, CallPhase, ThreadId};
+use crate::sys::registers::{NO_CALL, Registers};
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction};
+use crate::sys::wait::{self, Report, Stop};
+use crate::syscall::{
+    self, Answer, Class, Facts, Fault, Forward, Limits, Memory, PlanError, SignalMask, SpecialCall,
+};
+use crate::wire::migration::ToDeputy;
+
+use super::supervisor::{Next, Supervisor, Trouble};
+use super::threads::{Completion, PendingCall, ThreadState};
+
+impl Memory for ProcessMemory {
+    fn read(&mut self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
+        ProcessMemory::read(self, address, into).map_err(|_| Fault)
+    }
+}
+
+const EFAULT: i64 = -14;
+const ENOSYS: i64 = -38;
+
+/// A trapped call.
+struct Trap {
+    thread: ThreadId,
+    tid: i32,
+    registers: Registers,
+    number: u64,
+    arguments: [u64; 6],
+}
+
+impl Supervisor {
+    /// A thread stands at a call that its filter has trapped.
+    pub(super) fn on_trap(&mut self, thread: ThreadId) -> Result<Next, Trouble> {
+        let registers = ptrace::registers(thread)?;
+        let Some(known) = self.guest.by_thread(thread) else {
+            return Ok(Next::Continue);
+        };
+        let trap = Trap {
+            thread,
+            tid: known.tid,
+            registers,
+            number: registers.orig_rax,
+            arguments: registers.arguments(),
+        };
+        let is_clone = [number::SYS_clone, number::SYS_clone3].contains(&trap.number.cast_signed());
+        if is_clone && self.makes_thread(&trap) {
+            return self.start_thread(&trap);
+        }
+        if trap.number.cast_signed() == number::SYS_rt_sigreturn {
+            return self.run_here_and_tell_mask(&trap);
+        }
+        let Some(call) = syscall::lookup(trap.number) else {
+            let cause = format!(
+                "it makes system call {}, which Limosa does not know",
+                trap.number
+            );
+            return self.go_home_for(&trap, cause);
+        };
+        match syscall::resolve(call, &trap.arguments) {
+            Class::Local => self.run_here(&trap),
+            Class::Answered(Answer::NotImplemented) => self.answer(&trap, ENOSYS),
+            Class::Forward(forward) => self.forward(&trap, forward, Completion::Result),
+            Class::Special(special, forward) => match (special, forward) {
+                (SpecialCall::Mmap, _) => self.map_file(&trap),
+                (SpecialCall::SignalAction, _) => self.change_action(&trap),
+                (SpecialCall::SignalMask, _) => self.run_here_and_tell_mask(&trap),
+                (SpecialCall::Exit, _) => self.exit_thread(&trap),
+                (SpecialCall::ExitGroup, _) => self.exit_process(&trap),
+                (SpecialCall::Mirror, Some(forward)) => {
+                    self.forward(&trap, forward, Completion::MirrorIfDone)
+                }
+                (SpecialCall::Mirror | SpecialCall::Affinity, _) => {
+                    self.go_home_for(&trap, format!("it calls {}", call.name))
+                }
+            },
+            Class::ComesHome(reason) => {
+                self.go_home_for(&trap, format!("it calls {}: {reason}", call.name))
+            }
+            Class::If { .. } | Class::ByCommand { .. } | Class::Ioctl => {
+                self.go_home_for(&trap, format!("it calls {}", call.name))
+            }
+        }
+    }
+
+    /// The thread makes its call at home, natively.
+    fn go_home_for(&mut self, trap: &Trap, cause: String) -> Result<Next, Trouble> {
+        let mut registers = trap.registers;
+        registers.rewind_to_call(trap.number);
+        ptrace::set_registers(trap.thread, &registers)?;
+        self.set_state(trap.thread, ThreadState::Stopped);
+        Ok(Next::GoHome(Some(cause)))
+    }
+
+    fn set_state(&mut self, thread: ThreadId, state: ThreadState) {
+        if let Some(known) = self.guest.by_thread(thread) {
+            known.state = state;
+        }
+    }
+
+    fn run_here(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        self.guest.run(trap.thread, 0)?;
+        Ok(Next::Continue)
+    }
+
+    fn answer(&mut self, trap: &Trap, result: i64) -> Result<Next, Trouble> {
+        let mut registers = trap.registers;
+        registers.orig_rax = NO_CALL;
+        registers.rax = result.cast_unsigned();
+        ptrace::set_registers(trap.thread, &registers)?;
+        self.run_here(trap)
+    }
+
+    fn next_call(&mut self) -> u64 {
+        self.calls_made += 1;
+        self.calls_made
+    }
+
+    fn await_return(
+        &mut self,
+        trap: &Trap,
+        call: u64,
+        plan: Option<syscall::Plan>,
+        completion: Completion,
+    ) {
+        let number = trap.number;
+        let pending = PendingCall {
+            call,
+            number,
+            plan,
+            completion,
+        };
+        self.set_state(trap.thread, ThreadState::AwaitingReturn(pending));
+    }
+
+    fn forward(
+        &mut self,
+        trap: &Trap,
+        forward: &Forward,
+        completion: Completion,
+    ) -> Result<Next, Trouble> {
+        if self.has_own_signal_mask(&forward.facts, &trap.arguments) {
+            let cause = "it waits with a signal mask of its own".to_owned();
+            return self.go_home_for(trap, cause);
+        }
+        let memory = &mut self.guest.memory;
+        let mut plan = match syscall::plan(
+            trap.number,
+            &trap.arguments,
+            forward,
+            memory,
+            Limits::default(),
+        ) {
+            Ok(plan) => plan,
+            Err(PlanError::Fault) => return self.answer(trap, EFAULT),
+            Err(PlanError::ComesHome(reason)) => {
+                return self.go_home_for(trap, reason.to_owned());
+            }
+        };
+        let mask = self.current_mask(trap.thread)?;
+        let call = self.next_call();
+        let payload = plan.take_payload();
+        let header = ToDeputy::Call {
+            tid: trap.tid,
+            call,
+            request: plan.request(),
+            mask,
+        };
+        self.await_return(trap, call, Some(plan), completion);
+        self.channel.send(&header, &payload)?;
+        Ok(Next::Continue)
+    }
+
+    /// Whether a call waits with a mask other than the thread's.
+    fn has_own_signal_mask(&mut self, facts: &Facts, arguments: &[u64; 6]) -> bool {
+        match facts.signal_mask {
+            None => false,
+            Some(SignalMask::Argument(index)) => arguments[usize::from(index)] != 0,
+            Some(SignalMask::Pack(index)) => {
+                let pack = arguments[usize::from(index)];
+                pack != 0
+                    && self
+                        .guest
+                        .memory
+                        .word(pack)
+                        .is_ok_and(|pointer| pointer != 0)
+            }
+        }
+    }
+
+    /// The thread's mask; what goes home with it makes home know it.
+    fn current_mask(&mut self, thread: ThreadId) -> Result<crate::sys::signal::SignalSet, Trouble> {
+        let mask = ptrace::signal_mask(thread)?;
+        if let Some(known) = self.guest.by_thread(thread) {
+            known.mask_at_home = mask;
+        }
+        Ok(mask)
+    }
+
+    /// Lets the trapped call run here up to its end.
+    fn finish_here(&mut self, thread: ThreadId) -> Result<Registers, Trouble> {
+        loop {
+            ptrace::resume_to_call(thread, 0)?;
+            match wait::wait_for(thread)? {
+                Report::Stopped(Stop::Call) if ptrace::call_phase(thread)? == CallPhase::Exit => {
+                    return Ok(ptrace::registers(thread)?);
+                }
+                Report::Stopped(_) => {}
+                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::GuestGone),
+            }
+        }
+    }
+
+    fn run_here_and_tell_mask(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        self.finish_here(trap.thread)?;
+        let mask = ptrace::signal_mask(trap.thread)?;
+        let is_news = self.guest.by_thread(trap.thread).is_some_and(|known| {
+            let is_news = known.mask_at_home != mask;
+            known.mask_at_home = mask;
+            is_news
+        });
+        if is_news {
+            self.channel.send(
+                &ToDeputy::Mask {
+                    tid: trap.tid,
+                    mask,
+                },
+                &[],
+            )?;
+        }
+        self.run_here(trap)
+    }
+
+    fn change_action(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let [signal, new_action, _, set_bytes, ..] = trap.arguments;
+        let is_valid = (1..=SIGNAL_MAX as u64).contains(&signal) && set_bytes == 8;
+        let mut bytes = [0; SIGNAL_ACTION_BYTES];
+        if new_action == 0
+            || !is_valid
+            || ProcessMemory::read(&self.guest.memory, new_action, &mut bytes).is_err()
+        {
+            // A query, or an error that this node's kernel finds as home's would.
+            return self.run_here(trap);
+        }
+        let action = SignalAction::from_bytes(&bytes);
+        let mask = self.current_mask(trap.thread)?;
+        let call = self.next_call();
+        self.await_return(trap, call, None, Completion::MirrorIfDone);
+        let signal = signal as i32;
+        let header = ToDeputy::Action {
+            tid: trap.tid,
+            call,
+            signal,
+            action,
+            mask,
+        };
+        self.channel.send(&header, &[])?;
+        if let Some(known) = self.guest.signal_actions.get_mut(signal as usize - 1) {
+            *known = action;
+        }
+        Ok(Next::Continue)
+    }
+
+    /// Maps fresh memory here and the file at home, at the same address; home sends the contents.
+    fn map_file(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        const MAP_TYPE: u64 = 0x0f;
+        const MAP_PRIVATE: u64 = 0x02;
+        const MAP_FIXED: u64 = 0x10;
+        const MAP_ANONYMOUS: u64 = 0x20;
+        const MAP_GROWSDOWN: u64 = 0x100;
+        const MAP_LOCKED: u64 = 0x2000;
+        const MAP_HUGETLB: u64 = 0x40000;
+        const PLAIN: u64 = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB;
+        let [_, length, protection, flags, descriptor, offset] = trap.arguments;
+        let is_private_file = flags & MAP_TYPE == MAP_PRIVATE && flags & MAP_ANONYMOUS == 0;
+        if !is_private_file || flags & PLAIN != 0 {
+            return self.go_home_for(trap, "it maps shared or special memory".to_owned());
+        }
+        let mut registers = trap.registers;
+        registers.r10 = flags | MAP_ANONYMOUS;
+        registers.r8 = u64::MAX;
+        registers.r9 = 0;
+        ptrace::set_registers(trap.thread, &registers)?;
+        let mut registers = self.finish_here(trap.thread)?;
+        registers.set_arguments(trap.arguments);
+        ptrace::set_registers(trap.thread, &registers)?;
+        let start = registers.rax;
+        if (-4095..0).contains(&registers.result()) {
+            return self.run_here(trap);
+        }
+        let mask = self.current_mask(trap.thread)?;
+        let call = self.next_call();
+        let length = length.next_multiple_of(crate::migrate::image::PAGE_BYTES);
+        self.await_return(trap, call, None, Completion::MapFile { start, length });
+        let arguments = [length, protection, flags | MAP_FIXED, descriptor, offset];
+        self.channel.send(
+            &ToDeputy::MapFile {
+                tid: trap.tid,
+                call,
+                start,
+                arguments,
+                mask,
+            },
+            &[],
+        )?;
+        Ok(Next::Continue)
+    }
+
+    /// Whether a clone makes a thread of this process, and nothing else.
+    fn makes_thread(&self, trap: &Trap) -> bool {
+        // CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
+        const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000;
+        // What pthread_create(3) asks for besides: SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID,
+        // DETACHED, CHILD_SETTID.
+        const HARMLESS: u64 = 0x40000 | 0x80000 | 0x10_0000 | 0x20_0000 | 0x40_0000 | 0x100_0000;
+        let flags = if trap.number.cast_signed() == number::SYS_clone {
+            trap.arguments[0]
+        } else {
+            self.guest.memory.word(trap.arguments[0]).unwrap_or(0)
+        };
+        flags & THREAD == THREAD && flags & !(THREAD | HARMLESS) == 0
+    }
+
+    fn start_thread(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let mask = self.current_mask(trap.thread)?;
+        let call = self.next_call();
+        self.await_return(trap, call, None, Completion::StartThread);
+        self.channel.send(
+            &ToDeputy::StartThread {
+                tid: trap.tid,
+                call,
+                mask,
+            },
+            &[],
+        )?;
+        Ok(Next::Continue)
+    }
+
+    fn exit_thread(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let others = self
+            .guest
+            .threads
+            .iter()
+            .any(|other| other.thread != trap.thread && !other.is_exiting);
+        if !others {
+            return self.exit_process(trap);
+        }
+        if trap.thread == self.guest.leader {
+            return self.go_home_for(trap, "its first thread ends before the others".to_owned());
+        }
+        let status = trap.arguments[0] as i32;
+        self.channel.send(
+            &ToDeputy::ThreadExit {
+                tid: trap.tid,
+                status,
+            },
+            &[],
+        )?;
+        if let Some(known) = self.guest.by_thread(trap.thread) {
+            known.is_exiting = true;
+        }
+        self.run_here(trap)
+    }
+
+    fn exit_process(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let status = trap.arguments[0] as i32;
+        self.set_state(trap.thread, ThreadState::Stopped);
+        self.channel.send(
+            &ToDeputy::Exit {
+                tid: trap.tid,
+                status,
+            },
+            &[],
+        )?;
+        Ok(Next::Continue)
+    }
+
+    /// A call has returned at home: gives the thread its result.
+    pub(super) fn on_return(
+        &mut self,
+        tid: i32,
+        call: u64,
+        result: i64,
+        payload: &[u8],
+        signal: Option<crate::sys::signal::SignalInfo>,
+    ) -> Result<Next, Trouble> {
+        let unknown = || {
+            Trouble::Protocol(format!(
+                "call {call} of thread {tid} returned, which is not under way"
+            ))
+        };
+        let known = self.guest.by_tid(tid).ok_or_else(unknown)?;
+        let thread = known.thread;
+        let ThreadState::AwaitingReturn(pending) =
+            std::mem::replace(&mut known.state, ThreadState::Stopped)
+        else {
+            return Err(unknown());
+        };
+        if pending.call != call {
+            return Err(unknown());
+        }
+        if let Some(plan) = &pending.plan {
+            let writes = plan
+                .scatter(result, payload)
+                .map_err(|error| Trouble::Protocol(error.to_string()))?;
+            if pending.completion == Completion::MirrorIfDone && result >= 0 {
+                self.finish_here(thread)?;
+            }
+            for write in writes {
+                // An output buffer that is not mapped: the program gets EFAULT, as natively.
+                if self
+                    .guest
+                    .memory
+                    .write(write.address, &payload[write.bytes])
+                    .is_err()
+                {
+                    return self.resume_with(thread, EFAULT);
+                }
+            }
+        }
+        if let Some(info) = signal {
+            return self.interrupt_call(thread, pending.number, result, info);
+        }
+        match pending.completion {
+            Completion::StartThread if result > 0 => self.start_thread_here(thread, result as i32),
+            Completion::MirrorIfDone if pending.plan.is_none() && result >= 0 => {
+                self.guest.run(thread, 0)?;
+                Ok(Next::Continue)
+            }
+            Completion::MapFile { start, length } if (-4095..0).contains(&result) => {
+                let arguments = [start, length, 0, 0, 0, 0];
+                let mask = ptrace::signal_mask(thread)?;
+                ptrace::set_signal_mask(thread, crate::sys::signal::SignalSet::ALL)?;
+                self.guest
+                    .scratch
+                    .call(thread, number::SYS_munmap, arguments)?;
+                ptrace::set_signal_mask(thread, mask)?;
+                self.resume_with(thread, result)
+            }
+            _ => self.resume_with(thread, result),
+        }
+    }
+
+    fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {
+        let mut registers = ptrace::registers(thread)?;
+        registers.orig_rax = NO_CALL;
+        registers.rax = result.cast_unsigned();
+        ptrace::set_registers(thread, &registers)?;
+        self.guest.run(thread, 0)?;
+        Ok(Next::Continue)
+    }
+
+    /// Home has made the thread `tid`: makes it here, with the same id.
+    fn start_thread_here(&mut self, parent: ThreadId, tid: i32) -> Result<Next, Trouble> {
+        self.sandbox.choose_next_id(tid).map_err(io::Error::other)?;
+        let mut new_thread = None;
+        let registers = loop {
+            ptrace::resume_to_call(parent, 0)?;
+            match wait::wait_for(parent)? {
+                Report::Stopped(Stop::NewThread) => {
+                    new_thread = Some(ptrace::event_message(parent)? as ThreadId);
+                }
+                Report::Stopped(Stop::Call) if ptrace::call_phase(parent)? == CallPhase::Exit => {
+                    break ptrace::registers(parent)?;
+                }
+                Report::Stopped(_) => {}
+                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::GuestGone),
+            }
+        };
+        match new_thread {
+            Some(thread) if registers.result() == i64::from(tid) => {
+                self.adopt_thread(thread, tid)?;
+                self.guest.run(parent, 0)?;
+                Ok(Next::Continue)
+            }
+            _ => Err(Trouble::Protocol(format!(
+                "the new thread {tid} could not be made here ({})",
+                registers.result()
+            ))),
+        }
+    }
+}
