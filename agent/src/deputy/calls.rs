@@ -1,0 +1,469 @@
+//! Executing at home what the guest asks for, in the deputy's own context.
+//!
+//! The thread that corresponds to the guest's thread is woken from its pause, its buffers are laid out in
+//! its slot of the scratch area, and it makes the call. It may block there as long as the call blocks; the
+//! other threads are not held up. Its result goes back with what the call left in the buffers.
+
+use crate::migrate::capture::restart;
+use crate::migrate::inject;
+use crate::migrate::pages::{self, PageMap, Region};
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::sys::wait::{self, Report, Stop};
+use crate::syscall::{self, Request};
+use crate::wire::migration::ToGuest;
+
+use super::supervisor::{Away, Fate, Trouble};
+use super::threads::{CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
+
+const EAGAIN: i64 = -11;
+
+impl Away {
+    /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it.
+    pub(super) fn wake(&mut self, tid: ThreadId) -> Result<bool, Trouble> {
+        let is_held = self.deputy.is_stopped;
+        match self.known(tid)?.state {
+            DeputyState::Stopped => return Ok(true),
+            DeputyState::Parked if is_held => return Ok(false),
+            DeputyState::Parked => {}
+            DeputyState::Making(_) | DeputyState::Ending => {
+                return Err(Trouble::Protocol(format!(
+                    "thread {tid} does two things at once"
+                )));
+            }
+        }
+        ptrace::interrupt(tid)?;
+        loop {
+            match wait::wait_for(tid)? {
+                Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+                Report::Stopped(Stop::Interrupted) => {
+                    self.set_state(tid, DeputyState::Stopped);
+                    return Ok(true);
+                }
+                Report::Stopped(stop) => self.on_stop(tid, stop)?,
+            }
+            if self.deputy.is_stopped {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// A thread that we were steering was killed, and with it the process: only its leader's end, which
+    /// is reported last, says how.
+    pub(super) fn thread_ended(&mut self, tid: ThreadId) -> Trouble {
+        if tid != self.deputy.pid {
+            // An error here means that the leader has been reaped already.
+            while let Ok(Report::Stopped(_)) = wait::wait_for(self.deputy.pid) {}
+        }
+        Trouble::ProcessEnded
+    }
+
+    pub(super) fn set_state(&mut self, tid: ThreadId, state: DeputyState) {
+        if let Some(thread) = self.deputy.thread(tid) {
+            thread.state = state;
+        }
+    }
+
+    fn known(&mut self, tid: ThreadId) -> Result<&mut DeputyThread, Trouble> {
+        let unknown = Trouble::Protocol(format!(
+            "the guest speaks of thread {tid}, which is not there"
+        ));
+        self.deputy.thread(tid).ok_or(unknown)
+    }
+
+    /// The guest's thread `tid` makes a call.
+    pub(super) fn on_call(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        request: &Request,
+        mask: SignalSet,
+        mut payload: Vec<u8>,
+    ) -> Result<(), Trouble> {
+        self.take_mask(tid, mask)?;
+        let thread = self.known(tid)?;
+        thread.calls_made += 1;
+        let (slot, base) = (thread.slot, thread.base);
+        let slot = self.deputy.scratch.slot(slot);
+        let slot =
+            slot.ok_or_else(|| Trouble::Protocol("a thread has no call buffers".to_owned()))?;
+        let layout = syscall::layout(request, &mut payload, slot)
+            .map_err(|rejection| Trouble::Protocol(rejection.to_string()))?;
+        if layout.forward.facts.visible {
+            self.note_visible(syscall::lookup(request.number).map_or("a call", |known| known.name));
+        }
+        for write in &layout.writes {
+            self.deputy
+                .memory
+                .write(write.address, &payload[write.bytes.clone()])?;
+        }
+        let mut registers = base;
+        let instruction = self.deputy.scratch.shared.instruction();
+        registers.enter_call(instruction, request.number, layout.args);
+        ptrace::set_registers(tid, &registers)?;
+        self.begin(tid, call, Some(layout))
+    }
+
+    /// Gives a woken thread the mask that its guest has.
+    fn take_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
+        self.known(tid)?.mask = mask;
+        ptrace::set_signal_mask(tid, mask)?;
+        Ok(())
+    }
+
+    /// From here on the process cannot be resumed from its departure image.
+    pub(super) fn note_visible(&mut self, what: &'static str) {
+        self.deputy.visible.get_or_insert(what);
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        layout: Option<syscall::Layout>,
+    ) -> Result<(), Trouble> {
+        let began = std::time::Instant::now();
+        let making = MakingCall {
+            call,
+            phase: CallPhase::Entering,
+            began,
+            layout,
+        };
+        self.set_state(tid, DeputyState::Making(Box::new(making)));
+        self.calls_forwarded += 1;
+        ptrace::resume_to_call(tid, 0)?;
+        Ok(())
+    }
+
+    /// A thread that makes a call stands at its entry or exit.
+    pub(super) fn on_call_stop(&mut self, tid: ThreadId) -> Result<(), Trouble> {
+        let entry = ptrace::call_phase(tid)? == ptrace::CallPhase::Entry;
+        let registers = ptrace::registers(tid)?;
+        let result = registers.result();
+        let Some(DeputyThread {
+            state: DeputyState::Making(making),
+            ..
+        }) = self.deputy.thread(tid)
+        else {
+            ptrace::resume(tid, 0)?;
+            return Ok(());
+        };
+        if entry {
+            making.phase = CallPhase::Inside;
+            ptrace::resume_to_call(tid, 0)?;
+            return Ok(());
+        }
+        if restart::is_restart(result) {
+            making.phase = CallPhase::Interrupted(result);
+            ptrace::resume_to_call(tid, 0)?;
+            return Ok(());
+        }
+        self.finish(tid, result, None)
+    }
+
+    /// A call is over: tells the guest, and lets the thread sleep again.
+    pub(super) fn finish(
+        &mut self,
+        tid: ThreadId,
+        result: i64,
+        signal: Option<SignalInfo>,
+    ) -> Result<(), Trouble> {
+        let Some(thread) = self.deputy.thread(tid) else {
+            return Ok(());
+        };
+        let state = std::mem::replace(&mut thread.state, DeputyState::Stopped);
+        let DeputyState::Making(making) = state else {
+            return Ok(());
+        };
+        let (header, payload, last) = match &making.layout {
+            Some(layout) => {
+                let reply = layout
+                    .collect(result, &mut self.deputy.memory)
+                    .map_err(|_| Trouble::Protocol("the call buffers cannot be read".to_owned()))?;
+                let last = self.last_return(making.call, layout, result, &reply, signal)?;
+                (
+                    ToGuest::Return {
+                        tid,
+                        call: making.call,
+                        result,
+                        signal,
+                    },
+                    reply,
+                    last,
+                )
+            }
+            None => self.finished_in_place(tid, result, signal)?,
+        };
+        if let Some(thread) = self.deputy.thread(tid) {
+            thread.last_return = Some(last);
+        }
+        self.channel.send(&header, &payload)?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    fn last_return(
+        &self,
+        call: u64,
+        layout: &syscall::Layout,
+        result: i64,
+        reply: &[u8],
+        signal: Option<SignalInfo>,
+    ) -> Result<LastReturn, Trouble> {
+        let writes = layout
+            .scatter(result, reply)
+            .map_err(|error| Trouble::Protocol(error.to_string()))?
+            .into_iter()
+            .map(|write| (write.address, reply[write.bytes].to_vec()))
+            .collect();
+        Ok(LastReturn {
+            call,
+            result,
+            writes,
+            mapped: None,
+            signal,
+        })
+    }
+
+    /// The call that the thread left home in has used the program's own buffers, in the deputy's memory;
+    /// of the calls that only restart_syscall(2) continues, poll(2) alone writes to any.
+    pub(super) fn finished_in_place(
+        &mut self,
+        tid: ThreadId,
+        result: i64,
+        signal: Option<SignalInfo>,
+    ) -> Result<(ToGuest, Vec<u8>, LastReturn), Trouble> {
+        const POLL_ENTRY_BYTES: u64 = 8;
+        let base = self.known(tid)?.base;
+        let mut changed = Vec::new();
+        let mut payload = Vec::new();
+        if base.orig_rax == number::SYS_poll as u64 && result >= 0 {
+            let length = base.rsi.saturating_mul(POLL_ENTRY_BYTES);
+            if length > 0 && length < crate::limits::FORWARD_BYTES_MAX {
+                payload.resize(length as usize, 0);
+                self.deputy.memory.read(base.rdi, &mut payload)?;
+                changed.push((base.rdi, length));
+            }
+        }
+        let writes = changed
+            .iter()
+            .map(|&(address, _)| (address, payload.clone()))
+            .collect();
+        let call = crate::guest::threads::FINISHING_CALL;
+        let last = LastReturn {
+            call,
+            result,
+            writes,
+            mapped: None,
+            signal,
+        };
+        Ok((
+            ToGuest::Finished {
+                tid,
+                result,
+                changed,
+                signal,
+            },
+            payload,
+            last,
+        ))
+    }
+
+    /// The guest's thread has a new signal mask.
+    pub(super) fn on_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
+        self.known(tid)?.mask = mask;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// rt_sigaction(2) of the guest: the deputy must know which signals are ignored, and has the handler
+    /// when the program is home again.
+    pub(super) fn on_action(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        signal: i32,
+        action: SignalAction,
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
+        self.take_mask(tid, mask)?;
+        let at = self.deputy.scratch.shared.data;
+        self.deputy.memory.write(at, &action.to_bytes())?;
+        let arguments = [
+            i64::from(signal).cast_unsigned(),
+            at,
+            0,
+            size_of::<u64>() as u64,
+            0,
+            0,
+        ];
+        let result = self.inject(tid, number::SYS_rt_sigaction, arguments)?;
+        if result == 0
+            && let Some(known) = self.deputy.signal_actions.get_mut(signal as usize - 1)
+        {
+            *known = action;
+        }
+        self.return_injected(tid, call, result, None)
+    }
+
+    /// Executes one call in a stopped thread that does not block.
+    fn inject(&mut self, tid: ThreadId, call: i64, arguments: [u64; 6]) -> Result<i64, Trouble> {
+        ptrace::set_signal_mask(tid, SignalSet::ALL)?;
+        Ok(self.deputy.scratch.shared.call(tid, call, arguments)?)
+    }
+
+    fn return_injected(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        result: i64,
+        mapped: Option<std::ops::Range<u64>>,
+    ) -> Result<(), Trouble> {
+        let last = LastReturn {
+            call,
+            result,
+            writes: Vec::new(),
+            mapped,
+            signal: None,
+        };
+        self.known(tid)?.last_return = Some(last);
+        self.calls_forwarded += 1;
+        self.channel.send(
+            &ToGuest::Return {
+                tid,
+                call,
+                result,
+                signal: None,
+            },
+            &[],
+        )?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// mmap(2) of a file: maps it here at the guest's address and sends its contents.
+    pub(super) fn on_map_file(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        start: u64,
+        arguments: [u64; 5],
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
+        const MAP_PRIVATE_FIXED: u64 = 0x02 | 0x10;
+        const MAP_TYPE_AND_FIXED: u64 = 0x0f | 0x10;
+        let [length, protection, flags, descriptor, offset] = arguments;
+        let range = start..start.saturating_add(length);
+        let scratch = self.deputy.scratch.range();
+        let overlaps = range.start < scratch.end && scratch.start < range.end;
+        if flags & MAP_TYPE_AND_FIXED != MAP_PRIVATE_FIXED || overlaps {
+            return Err(Trouble::Protocol(
+                "the guest asks for an impossible mapping".to_owned(),
+            ));
+        }
+        self.take_mask(tid, mask)?;
+        self.note_visible("mmap");
+        let all = [start, length, protection, flags, descriptor, offset];
+        let result = self.inject(tid, number::SYS_mmap, all)?;
+        if result == start.cast_signed() {
+            let page_map = PageMap::open(tid)?;
+            let region = Region {
+                range: range.clone(),
+                file_backed: true,
+            };
+            let (memory, channel) = (&self.deputy.memory, &mut self.channel);
+            pages::for_each_run(&[region], memory, &page_map, |address, contents| {
+                channel
+                    .send(&ToGuest::Pages { address }, contents)
+                    .map_err(Trouble::from)
+            })?;
+        }
+        self.return_injected(tid, call, result, Some(range))
+    }
+
+    /// The guest wants a new thread: the deputy makes one, whose id the guest's will get.
+    pub(super) fn on_start_thread(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
+        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
+        const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
+        self.take_mask(tid, mask)?;
+        let slot = self.deputy.slots_used;
+        if self.deputy.scratch.slot(slot).is_none() {
+            return self.return_injected(tid, call, EAGAIN, None);
+        }
+        self.note_visible("clone");
+        ptrace::set_signal_mask(tid, SignalSet::ALL)?;
+        let shared = self.deputy.scratch.shared;
+        let arguments = [FLAGS, 0, 0, 0, 0, 0];
+        let instruction = shared.instruction();
+        let outcome = inject::call(tid, instruction, shared.data, number::SYS_clone, arguments)?;
+        if let Some(new) = outcome.new_thread {
+            self.adopt(tid, new, mask, slot)?;
+        }
+        self.return_injected(tid, call, outcome.result, None)
+    }
+
+    fn adopt(
+        &mut self,
+        parent: ThreadId,
+        new: ThreadId,
+        mask: SignalSet,
+        slot: usize,
+    ) -> Result<(), Trouble> {
+        match wait::wait_for(new)? {
+            Report::Stopped(_) => {}
+            Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(new)),
+        }
+        let base = self.known(parent)?.base;
+        self.deputy.slots_used += 1;
+        self.deputy.threads.push(DeputyThread {
+            tid: new,
+            state: DeputyState::Stopped,
+            base,
+            mask,
+            image: None,
+            slot,
+            calls_made: 0,
+            last_return: None,
+        });
+        self.deputy.park(new)?;
+        Ok(())
+    }
+
+    /// A thread of the guest has ended, others live on.
+    pub(super) fn on_thread_exit(&mut self, tid: ThreadId, status: i32) -> Result<(), Trouble> {
+        self.note_visible("exit");
+        self.end_by(tid, number::SYS_exit, status)
+    }
+
+    /// The guest has ended: the deputy ends as it did.
+    pub(super) fn on_exit(&mut self, tid: ThreadId, status: i32) -> Result<(), Trouble> {
+        self.end_by(tid, number::SYS_exit_group, status)
+    }
+
+    fn end_by(&mut self, tid: ThreadId, call: i64, status: i32) -> Result<(), Trouble> {
+        let base = self.known(tid)?.base;
+        let instruction = self.deputy.scratch.shared.instruction();
+        let mut registers = base;
+        let arguments = [i64::from(status).cast_unsigned(), 0, 0, 0, 0, 0];
+        registers.enter_call(instruction, call.cast_unsigned(), arguments);
+        ptrace::set_registers(tid, &registers)?;
+        self.set_state(tid, DeputyState::Ending);
+        ptrace::resume(tid, 0)?;
+        Ok(())
+    }
+
+    /// A thread of the deputy has ended.
+    pub(super) fn on_end(&mut self, tid: ThreadId) -> Option<Fate> {
+        if tid == self.deputy.pid {
+            return Some(Fate::Ended);
+        }
+        self.deputy.threads.retain(|thread| thread.tid != tid);
+        None
+    }
+}

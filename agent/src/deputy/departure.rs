@@ -1,0 +1,416 @@
+//! The source's part of a move out.
+//!
+//! 1. The process is examined: what keeps it at home is found before anything is touched.
+//! 2. The agents connect; the remote node makes an empty guest (`Prepare`, `Prepared`).
+//! 3. All threads are stopped and captured; the scratch area is mapped.
+//! 4. Image and pages are sent; the guest is complete (`Restored`).
+//! 5. `Commit`: the threads become the deputy.
+//!
+//! If anything fails before step 5, the scratch area goes and the process runs on at home as if nothing
+//! had happened.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::migrate::cantmove;
+use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
+use crate::migrate::channel::{Channel, ChannelError, Message};
+use crate::migrate::freeze::{self, FreezeError, Frozen};
+use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, Waiting};
+use crate::migrate::pages::{self, PageMap, Region};
+use crate::migrate::process_memory::ProcessMemory;
+use crate::process::maps::{self, Mapping, MappingKind};
+use crate::sys::call_numbers as number;
+use crate::sys::probe::Capabilities;
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::Registers;
+use crate::sys::vdso;
+use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
+use crate::wire::supervisor::{MoveError, NodeName};
+
+use super::scratch::{DeputyScratch, ScratchError};
+use super::supervisor::Away;
+use super::threads::{Deputy, DeputyState, DeputyThread};
+
+/// How long the remote node may take to make an empty guest, and to complete it.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the process did not leave. It runs on at home, unless it was killed meanwhile.
+#[derive(Debug)]
+pub enum DepartureError {
+    /// The process was killed or has ended.
+    Gone,
+    /// What keeps it at home, or keeps it from that node.
+    CannotMove(Vec<crate::wire::supervisor::Reason>),
+    /// Anything else: one line.
+    Failed(String),
+}
+
+impl DepartureError {
+    /// As the agent is told.
+    pub fn into_move_error(self) -> MoveError {
+        match self {
+            Self::Gone => MoveError::Gone,
+            Self::CannotMove(reasons) => MoveError::CannotMove(reasons),
+            Self::Failed(text) => MoveError::Failed(text),
+        }
+    }
+}
+
+impl From<ChannelError> for DepartureError {
+    fn from(error: ChannelError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<CaptureError> for DepartureError {
+    fn from(error: CaptureError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ScratchError> for DepartureError {
+    fn from(error: ScratchError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for DepartureError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("the kernel refused: {error}"))
+    }
+}
+
+impl From<FreezeError> for DepartureError {
+    fn from(error: FreezeError) -> Self {
+        match error {
+            FreezeError::Gone => Self::Gone,
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Whether the process is running or stands at an exec that we have waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nobody traces it.
+    Running,
+    /// We trace it, and it stands at the first instruction of its program.
+    AtExec,
+}
+
+/// Step 1.
+pub fn examine(pid: ThreadId) -> Result<(), DepartureError> {
+    let reasons = cantmove::examine_supervised(pid.cast_unsigned(), std::process::id())
+        .map_err(|error| DepartureError::Failed(error.to_string()))?;
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(DepartureError::CannotMove(reasons))
+    }
+}
+
+/// Step 2: from the connection to an empty guest.
+pub fn prepare(
+    channel: &mut Channel,
+    pid: ThreadId,
+    capabilities: &Capabilities,
+) -> Result<(), DepartureError> {
+    use rustix::time::{ClockId, clock_gettime};
+    let nanoseconds = |clock| {
+        let now = clock_gettime(clock);
+        now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    };
+    let prepare = Prepare {
+        pid,
+        monotonic_ns: nanoseconds(ClockId::Monotonic),
+        boottime_ns: nanoseconds(ClockId::Boottime),
+        capabilities: capabilities.clone(),
+        possible_cpus: possible_cpus(),
+    };
+    channel.send(&ToGuest::Prepare(prepare), &[])?;
+    expect(channel, |message| matches!(message, ToDeputy::Prepared))
+}
+
+/// Waits for the one answer that lets the move go on.
+fn expect(
+    channel: &mut Channel,
+    is_wanted: impl Fn(&ToDeputy) -> bool,
+) -> Result<(), DepartureError> {
+    let message: Message<ToDeputy> = channel.receive(REMOTE_TIMEOUT)?;
+    match message.header {
+        wanted if is_wanted(&wanted) => Ok(()),
+        ToDeputy::Refused(reasons) => Err(DepartureError::CannotMove(reasons)),
+        ToDeputy::Failed(text) => Err(DepartureError::Failed(text)),
+        other => Err(DepartureError::Failed(format!(
+            "the remote node answered {other:?}"
+        ))),
+    }
+}
+
+/// Number of CPUs that this kernel can ever have; the last number in "0-7" or "0".
+fn possible_cpus() -> u32 {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text
+        .trim()
+        .rsplit(['-', ','])
+        .next()
+        .and_then(|number| number.parse::<u32>().ok());
+    last.map_or(1, |last| last.saturating_add(1))
+}
+
+/// Steps 3 to 5. `freeze_start` is when the first thread was stopped.
+pub fn depart(
+    mut channel: Channel,
+    pid: ThreadId,
+    start: Start,
+    node: NodeName,
+) -> Result<Away, DepartureError> {
+    let freeze_start = Instant::now();
+    let frozen = match start {
+        Start::Running => freeze::freeze(pid)?,
+        Start::AtExec => Frozen::at_exec(pid),
+    };
+    match stop_and_send(&mut channel, &frozen) {
+        Ok(deputy) => {
+            channel.send(&ToGuest::Commit, &[])?;
+            let mut away = Away::new(channel, deputy, node, freeze_start);
+            away.settle_in()
+                .map_err(|error| DepartureError::Failed(error.to_string()))?;
+            Ok(away)
+        }
+        Err(error) => {
+            frozen.release();
+            Err(error)
+        }
+    }
+}
+
+fn stop_and_send(channel: &mut Channel, frozen: &Frozen) -> Result<Deputy, DepartureError> {
+    // What may have changed since the examination, now that nothing changes any more.
+    examine(frozen.pid)?;
+    frozen.hold()?;
+    let memory = ProcessMemory::open(frozen.pid)?;
+    let mappings = maps::read(frozen.pid.cast_unsigned())
+        .map_err(|error| DepartureError::Failed(error.to_string()))?;
+    let instruction = syscall_instruction(&mappings, &memory)?;
+    let scratch = DeputyScratch::choose(&mappings, frozen.threads.len()).ok_or_else(|| {
+        DepartureError::Failed("the process has used up its address space".into())
+    })?;
+
+    let threads: Vec<ThreadToCapture> = frozen
+        .threads
+        .iter()
+        .map(|&thread| ThreadToCapture {
+            thread,
+            tid: thread,
+            forwarded_call: None,
+        })
+        .collect();
+    let before: Vec<Registers> = frozen
+        .threads
+        .iter()
+        .map(|&thread| ptrace::registers(thread))
+        .collect::<Result<_, _>>()?;
+    let images = capture::capture_threads(&threads, &memory)?;
+    let undo = Undo {
+        images: images.clone(),
+        before: before.clone(),
+        instruction,
+    };
+    let sent = scratch
+        .map(frozen.pid, instruction, &memory)
+        .map_err(DepartureError::from)
+        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &mappings, &scratch));
+    match sent {
+        Ok(image) => Ok(deputy_of(
+            frozen.pid,
+            image,
+            &before,
+            memory,
+            scratch,
+            instruction,
+            mappings,
+        )),
+        Err(error) => {
+            undo.apply(frozen.pid, &scratch);
+            Err(error)
+        }
+    }
+}
+
+fn syscall_instruction(
+    mappings: &[Mapping],
+    memory: &ProcessMemory,
+) -> Result<u64, DepartureError> {
+    let none = || DepartureError::Failed("the process has no vDSO to make calls with".into());
+    let mapping = mappings
+        .iter()
+        .find(|mapping| mapping.kind == MappingKind::Vdso);
+    let mapping = mapping.ok_or_else(none)?;
+    let mut code = vec![0; mapping.size_bytes() as usize];
+    let read = memory.read_available(mapping.start, &mut code);
+    let offset = vdso::find_syscall_instruction(&code[..read]).ok_or_else(none)?;
+    Ok(mapping.start + offset as u64)
+}
+
+fn capture_and_send(
+    channel: &mut Channel,
+    threads: &[ThreadToCapture],
+    images: Vec<ThreadImage>,
+    memory: &ProcessMemory,
+    mappings: &[Mapping],
+    scratch: &DeputyScratch,
+) -> Result<ProcessImage, DepartureError> {
+    let mut image = capture::capture_process(threads, images, memory, &scratch.shared)?;
+    // The slots are no part of the program either.
+    let area = scratch.range();
+    image
+        .mappings
+        .retain(|mapping| !area.contains(&mapping.start));
+    let header = ToGuest::Depart {
+        image: Box::new(image.clone()),
+        scratch: scratch.shared,
+    };
+    channel.send(&header, &[])?;
+    let page_map = PageMap::open(image.pid)?;
+    let mut count = 0;
+    pages::for_each_run(
+        &regions(mappings),
+        memory,
+        &page_map,
+        |address, contents| {
+            count += contents.len() as u64 / PAGE_BYTES;
+            channel
+                .send(&ToGuest::Pages { address }, contents)
+                .map_err(DepartureError::from)
+        },
+    )?;
+    channel.send(&ToGuest::PagesEnd { count }, &[])?;
+    expect(channel, |message| matches!(message, ToDeputy::Restored))?;
+    Ok(image)
+}
+
+/// The program's memory, and which of it a file stands behind.
+pub fn regions(mappings: &[Mapping]) -> Vec<Region> {
+    mappings
+        .iter()
+        .filter(|mapping| !mapping.kind.is_kernel_provided())
+        .map(|mapping| Region {
+            range: mapping.start..mapping.end,
+            file_backed: is_file_backed(mapping),
+        })
+        .collect()
+}
+
+/// Whether pages of the mapping have contents that the process has not put there.
+pub fn is_file_backed(mapping: &Mapping) -> bool {
+    mapping.inode != 0
+}
+
+fn deputy_of(
+    pid: ThreadId,
+    mut image: ProcessImage,
+    before: &[Registers],
+    memory: ProcessMemory,
+    scratch: DeputyScratch,
+    own_instruction: u64,
+    mappings: Vec<Mapping>,
+) -> Deputy {
+    let threads: Vec<DeputyThread> = std::mem::take(&mut image.threads)
+        .into_iter()
+        .zip(before)
+        .enumerate()
+        .map(|(slot, (image, &base))| DeputyThread {
+            tid: image.tid,
+            state: DeputyState::Stopped,
+            base,
+            mask: image.signal_mask,
+            image: Some(image),
+            slot,
+            calls_made: 0,
+            last_return: None,
+        })
+        .collect();
+    Deputy {
+        pid,
+        slots_used: threads.len(),
+        threads,
+        memory,
+        scratch,
+        own_instruction,
+        mappings,
+        signal_actions: image.signal_actions.clone(),
+        image,
+        visible: None,
+        is_stopped: false,
+    }
+}
+
+/// How to put a process back as it was before step 3.
+struct Undo {
+    images: Vec<ThreadImage>,
+    before: Vec<Registers>,
+    instruction: u64,
+}
+
+impl Undo {
+    /// What cannot be undone is logged: the process then is being killed, or the kernel refuses what it
+    /// has just allowed.
+    fn apply(&self, pid: ThreadId, scratch: &DeputyScratch) {
+        if let Err(error) = scratch.unmap(pid, self.instruction) {
+            log::warn!("the scratch area of process {pid} stays: {error}");
+        }
+        for (image, before) in self.images.iter().zip(&self.before) {
+            let registers = settled_in_place(image, *before, false);
+            let restored = ptrace::set_registers(image.tid, &registers)
+                .and_then(|()| ptrace::set_signal_mask(image.tid, image.signal_mask));
+            if let Err(error) = restored {
+                log::warn!("thread {} could not be put back: {error}", image.tid);
+            }
+        }
+    }
+}
+
+/// The registers with which a thread goes on at home from where it was stopped.
+pub fn settled_in_place(image: &ThreadImage, before: Registers, is_overwritten: bool) -> Registers {
+    let mut registers = before;
+    // The capture may have led it out of an rseq critical section.
+    registers.rip = match image.waiting {
+        Waiting::No if !before.in_call() => image.registers.rip,
+        _ => before.rip,
+    };
+    capture::settle_in_place(&mut registers, is_overwritten);
+    registers
+}
+
+impl Away {
+    /// Step 5, after `Commit`: parks the threads, and lets those that left home inside a call which only
+    /// this kernel can continue go on with it.
+    fn settle_in(&mut self) -> Result<(), super::supervisor::Trouble> {
+        let threads: Vec<(ThreadId, bool)> = self
+            .deputy
+            .threads
+            .iter()
+            .map(|thread| {
+                let waits = thread.image.as_ref().map(|image| image.waiting);
+                (thread.tid, waits == Some(Waiting::ForHome))
+            })
+            .collect();
+        for (tid, waits_for_home) in threads {
+            if waits_for_home {
+                let Some(thread) = self.deputy.thread(tid) else {
+                    continue;
+                };
+                let mut registers = thread.base;
+                registers.rewind_to_call(number::SYS_restart_syscall as u64);
+                ptrace::set_signal_mask(tid, thread.mask)?;
+                ptrace::set_registers(tid, &registers)?;
+                self.begin(tid, crate::guest::threads::FINISHING_CALL, None)?;
+            } else {
+                self.deputy.park(tid)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! The deputy and its threads as their supervisor sees them.
+
+use std::ops::Range;
+
+use crate::migrate::image::{ProcessImage, ThreadImage};
+use crate::migrate::process_memory::ProcessMemory;
+use crate::process::maps::Mapping;
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::Registers;
+use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::syscall::Layout;
+
+use super::scratch::DeputyScratch;
+
+/// The deputy: the original process, its memory as it was at departure.
+pub struct Deputy {
+    /// The process.
+    pub pid: i32,
+    /// Its threads, the leader first.
+    pub threads: Vec<DeputyThread>,
+    /// Its memory.
+    pub memory: ProcessMemory,
+    /// Where injected code and call buffers lie.
+    pub scratch: DeputyScratch,
+    /// A `syscall` instruction of the process's own, in its vDSO.
+    pub own_instruction: u64,
+    /// Its mappings at departure.
+    pub mappings: Vec<Mapping>,
+    /// Its image at departure, without the threads (each has its own).
+    pub image: ProcessImage,
+    /// What each signal does now: entry n-1 is signal n's.
+    pub signal_actions: Vec<SignalAction>,
+    /// A call that can be seen from outside, or that changed the deputy itself, was made since
+    /// departure: the process cannot be resumed from its departure image. The call's name.
+    pub visible: Option<&'static str>,
+    /// Threads that have ever had a slot.
+    pub slots_used: usize,
+    /// Job control has stopped the process.
+    pub is_stopped: bool,
+}
+
+/// What a thread is doing.
+///
+/// ```text
+///   Stopped --> Parked <--> Making
+/// ```
+#[derive(Debug)]
+pub enum DeputyState {
+    /// Stopped, for departure, homecoming or a change of its own.
+    Stopped,
+    /// Sleeps in pause(2) and hears signals.
+    Parked,
+    /// Executes a call for its guest thread.
+    Making(Box<MakingCall>),
+    /// Was told to end.
+    Ending,
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub struct MakingCall {
+    /// Its number among the guest's calls.
+    pub call: u64,
+    /// How far it is.
+    pub phase: CallPhase,
+    /// When it was begun.
+    pub began: std::time::Instant,
+    /// Where its buffers are; none for the call that the thread left home in, which uses its own.
+    pub layout: Option<Layout>,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallPhase {
+    /// The kernel has not begun it.
+    Entering,
+    /// The kernel executes it.
+    Inside,
+    /// The kernel has interrupted it, with this restart code, and will deliver a signal or make it again.
+    Interrupted(i64),
+}
+
+/// What the guest was told of its last call, kept until its next: the message may not have reached it
+/// when it came home.
+#[derive(Debug)]
+pub struct LastReturn {
+    /// The call.
+    pub call: u64,
+    /// Its result.
+    pub result: i64,
+    /// What it left in memory: guest addresses and bytes.
+    pub writes: Vec<(u64, Vec<u8>)>,
+    /// Memory whose contents are the deputy's own, not the guest's: a file that was just mapped.
+    pub mapped: Option<Range<u64>>,
+    /// The signal that interrupted it.
+    pub signal: Option<SignalInfo>,
+}
+
+/// One thread.
+#[derive(Debug)]
+pub struct DeputyThread {
+    /// Its id.
+    pub tid: ThreadId,
+    /// What it is doing.
+    pub state: DeputyState,
+    /// Its registers as it was stopped at departure: a valid base for injected calls.
+    pub base: Registers,
+    /// The guest thread's signal mask as last told.
+    pub mask: SignalSet,
+    /// Its image at departure; none for a thread made since.
+    pub image: Option<ThreadImage>,
+    /// Index of its slot.
+    pub slot: usize,
+    /// Calls made for the guest since departure.
+    pub calls_made: u64,
+    /// See [`LastReturn`].
+    pub last_return: Option<LastReturn>,
+}
+
+impl Deputy {
+    /// The thread with this id.
+    pub fn thread(&mut self, tid: ThreadId) -> Option<&mut DeputyThread> {
+        self.threads.iter_mut().find(|thread| thread.tid == tid)
+    }
+
+    /// What `signal` does.
+    pub fn action(&self, signal: i32) -> SignalAction {
+        usize::try_from(signal - 1)
+            .ok()
+            .and_then(|index| self.signal_actions.get(index))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Lets a stopped thread sleep and hear signals.
+    pub fn park(&mut self, tid: ThreadId) -> std::io::Result<()> {
+        let instruction = self.scratch.shared.instruction();
+        let Some(thread) = self.thread(tid) else {
+            return Ok(());
+        };
+        let mut registers = thread.base;
+        registers.enter_call(instruction, number::SYS_pause as u64, [0; 6]);
+        ptrace::set_signal_mask(tid, thread.mask)?;
+        ptrace::set_registers(tid, &registers)?;
+        thread.state = DeputyState::Parked;
+        ptrace::resume(tid, 0)
+    }
+}
