@@ -1,0 +1,243 @@
+//! Both supervisors of a process on one machine, connected over loopback, with the test in place of the
+//! two agents: the engine without cluster, jobs or commands.
+
+use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use limosa::wire::local;
+use limosa::wire::supervisor::{
+    ChannelKeys, Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName,
+    ProcessState, SupervisorStatus, ToSupervisor,
+};
+
+/// How long anything may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The supervisors of one process.
+pub(crate) struct Supervisors {
+    /// The deputy supervisor.
+    pub(crate) deputy: Child,
+    /// The guest supervisors started so far.
+    pub(crate) guests: Vec<Child>,
+    link: UnixStream,
+    guest_links: Vec<UnixStream>,
+    requests: u64,
+    /// What the deputy supervisor reported last.
+    pub(crate) status: Option<SupervisorStatus>,
+    /// Lines for the agent's log.
+    pub(crate) notices: Vec<String>,
+    /// Moves that the supervisor made by itself, and why.
+    pub(crate) own_moves: Vec<String>,
+}
+
+fn node(name: &str) -> NodeName {
+    let mut id = [0; 16];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    NodeName {
+        id: NodeId(id),
+        name: name.to_owned(),
+    }
+}
+
+/// Starts a supervisor with one end of a link; returns the other end.
+fn start(command: &str) -> io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_read_timeout(Some(DEADLINE))?;
+    let child = Command::new("sh")
+        .args(["-c", "exec \"$0\" \"$1\" 3<&0 </dev/null"])
+        .arg(env!("CARGO_BIN_EXE_limosa"))
+        .arg(command)
+        .env("LIMOSA_LOG", "debug")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()?;
+    Ok((child, ours))
+}
+
+impl Supervisors {
+    /// Starts a deputy supervisor for a running process.
+    pub(crate) fn of(pid: u32) -> Supervisors {
+        Supervisors::start(pid, false)
+    }
+
+    /// Starts a deputy supervisor for a process that is yet to exec.
+    pub(crate) fn before_exec(pid: u32) -> Supervisors {
+        let mut supervisors = Supervisors::start(pid, true);
+        match supervisors.receive() {
+            FromSupervisor::Seized => supervisors,
+            _ => panic!("the process was not seized"),
+        }
+    }
+
+    fn start(pid: u32, wait_exec: bool) -> Supervisors {
+        let (deputy, link) = start("deputy-supervisor").unwrap();
+        let control_socket = "/nonexistent/control.sock".to_owned();
+        let message = ToSupervisor::StartDeputy {
+            pid,
+            wait_exec,
+            control_socket,
+            home: node("home"),
+        };
+        local::send(&link, &message, None).unwrap();
+        Supervisors {
+            deputy,
+            guests: Vec::new(),
+            link,
+            guest_links: Vec::new(),
+            requests: 0,
+            status: None,
+            notices: Vec::new(),
+            own_moves: Vec::new(),
+        }
+    }
+
+    /// Asks for a move; [`Self::finish_move`] awaits it.
+    pub(crate) fn ask(&mut self, destination: &str) -> u64 {
+        self.requests += 1;
+        let destination = match destination {
+            "home" => Destination::Home,
+            name => Destination::Node(node(name)),
+        };
+        let message = ToSupervisor::Move {
+            request: self.requests,
+            destination,
+        };
+        local::send(&self.link, &message, None).unwrap();
+        self.requests
+    }
+
+    /// Moves the process.
+    pub(crate) fn migrate(&mut self, destination: &str) -> Result<MoveReport, MoveError> {
+        let request = self.ask(destination);
+        self.finish_move(request)
+    }
+
+    /// Plays the agents until the move with this number is over.
+    pub(crate) fn finish_move(&mut self, wanted: u64) -> Result<MoveReport, MoveError> {
+        loop {
+            if let FromSupervisor::MoveDone {
+                request, result, ..
+            } = self.receive()
+                && request == wanted
+            {
+                return result;
+            }
+        }
+    }
+
+    /// Plays the agents until the supervisor has moved the process home by itself; returns the cause.
+    pub(crate) fn await_own_move(&mut self) -> String {
+        while self.own_moves.is_empty() {
+            self.receive();
+        }
+        self.own_moves.remove(0)
+    }
+
+    /// Plays the agents until the deputy supervisor ends.
+    pub(crate) fn finish(&mut self) {
+        while let Ok(Some(received)) = local::receive::<FromSupervisor>(&self.link) {
+            self.handle(&received.message);
+        }
+        self.deputy.wait().unwrap();
+    }
+
+    fn receive(&mut self) -> FromSupervisor {
+        let received = local::receive::<FromSupervisor>(&self.link);
+        let message = received
+            .unwrap()
+            .expect("the deputy supervisor ended")
+            .message;
+        self.handle(&message);
+        message
+    }
+
+    fn handle(&mut self, message: &FromSupervisor) {
+        match message {
+            FromSupervisor::OpenChannel { request, node } => self.connect(*request, *node),
+            FromSupervisor::Status(status) => self.status = Some(status.clone()),
+            FromSupervisor::Notice(text) => self.notices.push(text.clone()),
+            FromSupervisor::MoveDone {
+                request: 0,
+                cause: Some(cause),
+                ..
+            } => {
+                self.own_moves.push(cause.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts a guest supervisor and gives both sides their end of a connection.
+    fn connect(&mut self, request: u64, id: NodeId) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at_home = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (at_remote, _) = listener.accept().unwrap();
+        let keys = |send, receive| ChannelKeys {
+            send_key: [send; 32],
+            receive_key: [receive; 32],
+            send_nonce: 0,
+            receive_nonce: 0,
+        };
+        let (guest, link) = start("guest-supervisor").unwrap();
+        let remote = NodeName {
+            id,
+            name: "remote".to_owned(),
+        };
+        let message = ToSupervisor::StartGuest {
+            keys: keys(2, 1),
+            home: node("home"),
+            remote,
+            control_socket: "/nonexistent/control.sock".to_owned(),
+        };
+        local::send(&link, &message, Some(at_remote.as_fd())).unwrap();
+        self.guests.push(guest);
+        self.guest_links.push(link);
+        let answer = ToSupervisor::Channel {
+            request,
+            result: Ok(keys(1, 2)),
+        };
+        local::send(&self.link, &answer, Some(at_home.as_fd())).unwrap();
+    }
+
+    /// Whether the process was away when it was last heard of.
+    pub(crate) fn is_away(&self) -> bool {
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.state == ProcessState::Away)
+    }
+}
+
+impl Drop for Supervisors {
+    fn drop(&mut self) {
+        for child in self.guests.iter_mut().chain([&mut self.deputy]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "{what} did not happen in {DEADLINE:?}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// A field of /proc/PID/status.
+pub(crate) fn status_field(pid: u32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .unwrap();
+    line.trim_start_matches(':').trim().to_owned()
+}
