@@ -89,6 +89,9 @@ pub const NOTICE_BYTES_MAX: usize = 1024;
 /// How long an agent that is told to stop waits for guests to go home, in milliseconds.
 pub const STOP_TIMEOUT_MS: u64 = 10_000;
 
+/// How long it then waits for supervisors that have nothing to do any more to end, in milliseconds.
+pub const DISMISS_TIMEOUT_MS: u64 = 500;
+
 /// Calls that may be made in portions (read, write, ...) are forwarded in portions of this many bytes.
 pub const FORWARD_PORTION_BYTES: u64 = 1 << 20;
 

@@ -5,8 +5,9 @@
 //! without waiting for anything: what takes time runs as a task beside it and comes back as an event.
 //!
 //! Start, in this order: configuration and key (the caller's), root, kernel, run directory, cluster, jobs.
-//! Stop: no new guests; guests here are sent home and ours are called home, for a bounded time; leave the
-//! cluster; remove the socket. A supervisor that is left then goes on by itself and finds the next agent.
+//! Stop: no new guests; guests here are sent home and ours are called home, for a bounded time; supervisors
+//! with nothing to do end; leave the cluster; remove the socket. A supervisor that is left then goes on by
+//! itself and finds the next agent.
 
 use std::fmt;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use super::jobs::Jobs;
 use super::moves::MoveOrder;
 use super::requests::WaitingRun;
 use super::supervisors::{SupervisorEvent, SupervisorKey, Supervisors};
-use crate::limits::{EVENTS_WAITING_MAX, STOP_TIMEOUT_MS};
+use crate::limits::{DISMISS_TIMEOUT_MS, EVENTS_WAITING_MAX, STOP_TIMEOUT_MS};
 use crate::migrate::cantmove;
 use crate::sys::peer::Peer;
 use crate::sys::probe::Capabilities;
@@ -144,6 +145,8 @@ pub(super) enum Stopping {
     No,
     /// It waits for guests to go home.
     Waiting,
+    /// It waits for supervisors that have nothing to do any more to end.
+    Dismissing,
     /// It goes now.
     Now,
 }
@@ -320,10 +323,9 @@ impl Agent {
             }
             Event::Stop(signal) => self.stop(signal),
             Event::StopDeadline => {
-                log::warn!(
-                    "{} supervisors have not finished in time; they go on without an agent",
-                    self.supervisors.iter().count()
-                );
+                if self.anybody_abroad() {
+                    log::warn!("not all processes went home in time; they go on without an agent");
+                }
                 self.stopping = Stopping::Now;
             }
         }
@@ -337,7 +339,7 @@ impl Agent {
     }
 
     fn stop(&mut self, signal: &str) {
-        if self.stopping == Stopping::Waiting {
+        if self.stopping != Stopping::No {
             log::warn!("{signal} again: stopping at once");
             self.stopping = Stopping::Now;
             return;
@@ -345,20 +347,31 @@ impl Agent {
         log::info!("{signal}: stopping");
         self.stopping = Stopping::Waiting;
         self.send_everybody_home();
+        self.set_stop_deadline(Duration::from_millis(STOP_TIMEOUT_MS));
+        self.stop_if_empty();
+    }
+
+    fn set_stop_deadline(&self, after: Duration) {
         let events = self.events.clone();
         self.executor
             .spawn(async move {
-                Timer::after(Duration::from_millis(STOP_TIMEOUT_MS)).await;
+                Timer::after(after).await;
                 // A closed queue means that the agent has stopped already.
                 let _ = events.send(Event::StopDeadline).await;
             })
             .detach();
-        self.stop_if_empty();
     }
 
-    /// When stopping: go as soon as no process is away and no guest is here.
+    /// When stopping: go as soon as no process is away, no guest is here, and no supervisor is left.
     pub(super) fn stop_if_empty(&mut self) {
         if self.stopping == Stopping::Waiting && !self.anybody_abroad() {
+            self.stopping = Stopping::Dismissing;
+            self.supervisors
+                .iter()
+                .for_each(|(_, supervisor)| supervisor.dismiss());
+            self.set_stop_deadline(Duration::from_millis(DISMISS_TIMEOUT_MS));
+        }
+        if self.stopping == Stopping::Dismissing && self.supervisors.is_empty() {
             self.stopping = Stopping::Now;
         }
     }

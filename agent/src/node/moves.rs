@@ -158,12 +158,16 @@ impl Agent {
             .into_iter()
             .find(|member| member.id == node.id);
         match state.map(|member| member.state) {
-            Some(state @ (MemberState::Lost | MemberState::Left)) => {
-                Err(ControlError::failed(format!(
-                    "node {} cannot be reached: it is {}",
-                    node.name,
-                    state.as_str()
-                )))
+            Some(MemberState::Lost) => {
+                let text = format!(
+                    "node {} is lost: it has not answered for a while",
+                    node.name
+                );
+                Err(ControlError::failed(text))
+            }
+            Some(MemberState::Left) => {
+                let text = format!("node {} has left the cluster", node.name);
+                Err(ControlError::failed(text))
             }
             _ => Ok(Some(node)),
         }

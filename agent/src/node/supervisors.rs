@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -160,6 +161,7 @@ pub struct Supervisor {
     /// A `limosa run` that waits for it.
     pub seize: Option<PendingSeize>,
     outbox: Sender<Outgoing>,
+    link: Rc<Async<UnixStream>>,
     _tasks: [Task<()>; 2],
 }
 
@@ -167,6 +169,17 @@ impl Supervisor {
     /// The queue of its link, for a task that has a message for it later.
     pub fn outbox(&self) -> Sender<Outgoing> {
         self.outbox.clone()
+    }
+
+    /// Closes the link. A supervisor that has nothing to do then ends, and another looks for the next
+    /// agent.
+    pub fn dismiss(&self) {
+        if let Err(error) = self.link.get_ref().shutdown(Shutdown::Both) {
+            log::debug!(
+                "supervisor {} has closed its link: {error}",
+                self.supervisor_pid
+            );
+        }
     }
 
     /// Hands a message to the link, with a descriptor if one belongs to it. Never waits.
@@ -261,8 +274,13 @@ impl Supervisors {
         let (outbox, messages) = smol::channel::bounded(SUPERVISOR_MESSAGES_WAITING_MAX);
         let tasks = [
             self.executor.spawn(write(key, Rc::clone(&link), messages)),
-            self.executor
-                .spawn(read(key, link, pidfd, child, self.events.clone())),
+            self.executor.spawn(read(
+                key,
+                Rc::clone(&link),
+                pidfd,
+                child,
+                self.events.clone(),
+            )),
         ];
         let supervisor = Supervisor {
             supervisor_pid,
@@ -271,6 +289,7 @@ impl Supervisors {
             moves: HashMap::new(),
             seize: None,
             outbox,
+            link,
             _tasks: tasks,
         };
         self.table.insert(key, supervisor);
@@ -304,6 +323,11 @@ impl Supervisors {
     pub fn deputy_of(&self, process: Identity) -> Option<(SupervisorKey, &Supervisor)> {
         self.iter()
             .find(|(_, supervisor)| supervisor.charge == Charge::Deputy(process))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
     }
 
     /// How many guests run here.
