@@ -13,8 +13,8 @@ cd "$(dirname "$(realpath "$0")")/.."
 
 lab=target/x86_64-unknown-linux-gnu/release/lab
 name=demo-$$
-lines=40
-# How much one line of output takes: about half a second in an emulated machine.
+lines=60
+# How much one line of output takes: a third of a second or more in an emulated machine.
 work=2500
 # Longest wait for a line of output before something must be wrong.
 patience_s=60
