@@ -92,7 +92,7 @@ fn control_c_in_the_terminal_at_home_interrupts_the_guest() {
     let node = lab.node("n1");
     let program = c_program("ending", Linkage::Dynamic);
     let command = node
-        .command(["limosa", "run", "--home", "--", &program, "spin"])
+        .command(["limosa", "run", "--", &program, "spin"])
         .unwrap();
     let mut terminal = Terminal::run(&command).unwrap();
     terminal.wait_for("ready", SOON).unwrap();

@@ -127,7 +127,7 @@ fn a_program_travels_between_machines_and_home() {
     let sleeper = shell(
         &home,
         "mkfifo /tmp/pace
-         (limosa run --home -- /tmp/compute; echo $? > /tmp/status) \
+         (limosa run -- /tmp/compute; echo $? > /tmp/status) \
              < /tmp/pace > /tmp/out 2> /tmp/err &
          sleep 100000 > /tmp/pace 2> /dev/null &
          echo $!",

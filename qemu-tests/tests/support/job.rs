@@ -90,9 +90,7 @@ pub struct Job<'lab> {
 impl<'lab> Job<'lab> {
     /// Starts a program at home.
     pub fn start(home: NodeHandle<'lab>, words: &[String]) -> Self {
-        let all = ["limosa", "run", "--home", "--"]
-            .map(String::from)
-            .into_iter();
+        let all = ["limosa", "run", "--"].map(String::from).into_iter();
         let mut command = home.command(all.chain(words.iter().cloned())).unwrap();
         let mut child = piped(&mut command).spawn().unwrap();
         let input = child.stdin.take();
