@@ -13,13 +13,14 @@ use super::names::Known;
 use super::numbers::Claim;
 use super::swim::Standing;
 use crate::discovery::beacon::Beacon;
+use crate::discovery::schedule::steady_interval;
 use crate::limits::{HEARD_ADDRESSES_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX};
 use crate::load::ShortLoad;
 use crate::wire::bytes::AddressBytes;
 use crate::wire::supervisor::{NodeId, NodeName};
 
-/// An address from which a node was not heard for so long makes room for one from which it is heard.
-const ADDRESS_STALE_AFTER: Duration = Duration::from_secs(12);
+/// An address at which so many beacons in turn were not heard is dropped.
+const BEACONS_MISSED_MAX: u32 = 3;
 
 /// How long a node that joined may stay unconfirmed, and silent, before it is forgotten.
 const JOINED_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
@@ -52,12 +53,28 @@ pub struct Node {
     /// Its load as last told.
     pub load: ShortLoad,
     port: u16,
-    heard_from: heapless::Vec<(SocketAddr, Duration), HEARD_ADDRESSES_MAX>,
+    heard_from: heapless::Vec<HeardFrom, HEARD_ADDRESSES_MAX>,
     announced: heapless::Vec<AddressBytes, NODE_ADDRESSES_MAX>,
     newest: (u64, u64),
     heard: Duration,
     beacon_heard: Duration,
     since: Duration,
+}
+
+/// An address from which a node was heard.
+#[derive(Clone, Copy, Debug)]
+struct HeardFrom {
+    address: SocketAddr,
+    heard: Duration,
+    /// Whether membership messages came from there.
+    asked: bool,
+}
+
+/// How a node was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Beacon,
+    Membership,
 }
 
 /// What a beacon brought.
@@ -133,15 +150,16 @@ impl Roster {
     /// A beacon was heard.
     pub fn hear_beacon(&mut self, now: Duration, origin: Origin, beacon: &Beacon) -> Heard {
         let order = (origin.epoch, origin.sequence);
+        let stale_after = self.stale_after();
         if let Some(node) = self.nodes.get_mut(&origin.sender) {
             if order < node.newest {
                 if origin.epoch == node.epoch && node.state.is_present() {
-                    node.heard_at(now, origin.address);
+                    node.heard_at(now, origin.address, Way::Beacon, stale_after);
                 }
                 return Heard::Old;
             }
             let again = origin.epoch > node.epoch;
-            node.tell(now, origin, beacon);
+            node.tell(now, origin, beacon, stale_after);
             return match (beacon.leaving, again) {
                 (true, _) => Heard::Leaving,
                 (false, true) => Heard::New,
@@ -164,8 +182,9 @@ impl Roster {
 
     /// A membership message was heard.
     pub fn hear(&mut self, now: Duration, sender: NodeId, address: SocketAddr, load: ShortLoad) {
+        let stale_after = self.stale_after();
         if let Some(node) = self.nodes.get_mut(&sender) {
-            node.heard_at(now, address);
+            node.heard_at(now, address, Way::Membership, stale_after);
             node.load = load;
         }
     }
@@ -221,6 +240,10 @@ impl Roster {
             .collect()
     }
 
+    fn stale_after(&self) -> Duration {
+        steady_interval(self.nodes.len() + 1) * BEACONS_MISSED_MAX
+    }
+
     fn make_room(&mut self) -> bool {
         if self.nodes.len() < MEMBERS_MAX {
             return true;
@@ -251,11 +274,11 @@ impl Node {
             beacon_heard: now,
             since: now,
         };
-        node.tell(now, origin, beacon);
+        node.tell(now, origin, beacon, Duration::MAX);
         node
     }
 
-    fn tell(&mut self, now: Duration, origin: Origin, beacon: &Beacon) {
+    fn tell(&mut self, now: Duration, origin: Origin, beacon: &Beacon, stale_after: Duration) {
         self.epoch = origin.epoch;
         self.newest = (origin.epoch, origin.sequence);
         if self.name != *beacon.name {
@@ -270,29 +293,31 @@ impl Node {
         self.port = beacon.port;
         self.announced.clone_from(&beacon.addresses);
         self.beacon_heard = now;
-        self.heard_at(now, origin.address);
+        self.heard_at(now, origin.address, Way::Beacon, stale_after);
     }
 
-    fn heard_at(&mut self, now: Duration, address: SocketAddr) {
+    fn heard_at(&mut self, now: Duration, address: SocketAddr, way: Way, stale_after: Duration) {
         self.heard = now;
-        if let Some(known) = self
+        let known = self
             .heard_from
-            .iter_mut()
-            .find(|(known, _)| *known == address)
-        {
-            known.1 = now;
-        } else {
-            if self.heard_from.is_full() {
-                let stalest = (0..self.heard_from.len()).min_by_key(|&i| self.heard_from[i].1);
-                if let Some(stalest) = stalest {
-                    self.heard_from.remove(stalest);
-                }
-            }
-            // Cannot fail: there is room now.
-            let _ = self.heard_from.push((address, now));
-        }
+            .iter()
+            .position(|from| from.address == address);
+        let before = known.map(|place| self.heard_from.remove(place));
         self.heard_from
-            .retain(|(_, heard)| now < *heard + ADDRESS_STALE_AFTER);
+            .retain(|from| now.saturating_sub(from.heard) < stale_after);
+        if self.heard_from.is_full() {
+            let stalest = (0..self.heard_from.len()).min_by_key(|&i| self.heard_from[i].heard);
+            stalest.map(|stalest| self.heard_from.remove(stalest));
+        }
+        let asked = way == Way::Membership || before.is_some_and(|from| from.asked);
+        // Cannot fail: there is room now.
+        let _ = self.heard_from.push(HeardFrom {
+            address,
+            heard: now,
+            asked,
+        });
+        self.heard_from
+            .sort_unstable_by_key(|from| (!from.asked, from.address));
     }
 
     fn change(&mut self, now: Duration, state: MemberState) -> Option<MemberEvent> {
@@ -338,13 +363,14 @@ impl Node {
     }
 
     /// Where it can be reached: where it was heard from, then what it announced; without repetition.
-    /// Where it was heard at IPv4 addresses they come first, because people recognise them.
+    ///
+    /// Addresses from which it asks and answers go first: those work both ways. A beacon comes through
+    /// even between two nodes whose IPv4 addresses have no route to each other. Then IPv4 goes before
+    /// IPv6, because people recognise it.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
-        let heard = self.heard_from.iter().map(|(address, _)| *address);
-        let (ipv4, ipv6): (Vec<_>, Vec<_>) = heard.partition(SocketAddr::is_ipv4);
-        let heard = ipv4.into_iter().chain(ipv6);
+        let heard = self.heard_from.iter().map(|from| from.address);
         let announced = self
             .announced
             .iter()

@@ -280,6 +280,8 @@ impl Cluster {
 
     /// A connection ended before it said what it was for.
     fn failed(&self, address: SocketAddr, error: &ChannelError) {
+        // The listener serves both IP versions and shows IPv4 addresses as IPv6 ones.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let mut peers = self.peers.borrow_mut();
         peers.counters.handshakes_failed += 1;
         let mismatch = matches!(

@@ -283,6 +283,12 @@ impl Peers {
 
     fn receive_opened(&mut self, now: Duration, opened: &Opened<'_>, address: SocketAddr) {
         if opened.sender == self.setup.identity.id() {
+            if opened.epoch != self.setup.identity.epoch() {
+                let line = format!(
+                    "the node at {address} has this node's own identity: was its run directory copied?"
+                );
+                self.refuse(now, "own identity", &line);
+            }
             return;
         }
         if !self.guard.admit(opened) {

@@ -128,6 +128,11 @@ impl NodeIdentity {
         self.id
     }
 
+    #[cfg(test)]
+    pub(crate) fn at_epoch(self, epoch: u64) -> NodeIdentity {
+        NodeIdentity { epoch, ..self }
+    }
+
     /// Grows with every start of the agent.
     #[must_use]
     pub fn epoch(&self) -> u64 {

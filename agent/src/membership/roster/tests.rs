@@ -176,3 +176,16 @@ fn a_node_that_was_never_confirmed_is_forgotten() {
     roster.forget(at(61));
     assert_eq!(roster.nodes().count(), 0);
 }
+
+#[test]
+fn an_address_that_works_both_ways_goes_before_one_that_only_beacons_come_from() {
+    let mut roster = Roster::default();
+    let from = origin(1, 1, "10.0.0.1:4460");
+    roster.hear_beacon(at(0), from, &beacon("a"));
+    let here = HERE.parse().unwrap();
+    roster.hear(at(0), from.sender, here, ShortLoad::default());
+    assert_eq!(roster.get(from.sender).unwrap().addresses()[0], here);
+    roster.hear_beacon(at(1), origin(1, 2, "10.0.0.1:4460"), &beacon("a"));
+    roster.hear_beacon(at(1), origin(1, 3, HERE), &beacon("a"));
+    assert_eq!(roster.get(from.sender).unwrap().addresses()[0], here);
+}

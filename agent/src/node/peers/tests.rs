@@ -378,3 +378,15 @@ fn a_stable_cluster_sends_few_beacons() {
     let in_a_minute = sent(&lab) - before;
     assert!(in_a_minute <= 24 * 60 / 5 * 3 / 2, "{in_a_minute} beacons");
 }
+
+#[test]
+fn a_node_with_a_copied_identity_is_named() {
+    let key = ClusterKey::open();
+    let mut one = node(1, "n1", &key, &[]);
+    let mut twin = node(1, "n1", &key, &[]);
+    twin.setup.identity = one.setup.identity.clone().at_epoch(9);
+    twin.ask(Some(seeded(1)));
+    let beacon = twin.take_outgoing().remove(0).bytes;
+    one.receive(seconds(1), &beacon, seeded(2));
+    assert!(one.refusals()[0].contains("this node's own identity"));
+}
