@@ -253,6 +253,10 @@ impl Agent {
             );
             return;
         };
+        if self.stopping != Stopping::No {
+            log::debug!("supervisor {} waits for the next agent", caller.pid);
+            return;
+        }
         let charge = match role {
             Role::Deputy => match Identity::of(pid) {
                 Ok(process) => Charge::Deputy(process),

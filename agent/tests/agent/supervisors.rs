@@ -224,6 +224,8 @@ fn an_agent_that_is_stopped_calls_its_processes_home_first() {
     assert!(text(&refused.stderr).contains("stopping"), "{refused:?}");
     link.say(&FromSupervisor::Status(status(ProcessState::Home, 0.0)));
     link.done(request, Ok(MoveReport::default()));
+    // A supervisor that has nothing to do any more is dismissed, and not taken back.
+    assert!(local::receive::<ToSupervisor>(&link.0).unwrap().is_none());
     assert_eq!(agent.process.wait().unwrap().code(), Some(0));
     drop(job);
     drop(Agent::start(&directory.0));
