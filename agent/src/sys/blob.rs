@@ -55,6 +55,7 @@ impl Call {
 std::arch::global_asm!(
     ".pushsection .rodata.limosa_blob, \"a\"",
     ".global limosa_blob_start",
+    ".global limosa_blob_syscall",
     ".global limosa_blob_end",
     "limosa_blob_start:",
     "2: test r13, r13",
