@@ -12,7 +12,10 @@ use serde_json::Value;
 use super::SOON;
 
 /// How long one move or one leg may take: seconds natively, minutes never.
-const MOVE_TIMEOUT: Duration = Duration::from_secs(60);
+const MOVE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a program may take to its end: 200 MB are read in small pieces over the network.
+const END_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What a program did, seen from outside.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,14 +138,26 @@ impl<'lab> Job<'lab> {
     /// Moves it, waits until that is done and checks that it is where it should be.
     pub fn migrate(&self, destination: &str) -> Value {
         let pid = self.pid().to_string();
-        let moved = self.home.limosa(&["migrate", &pid, destination]);
-        let moved = moved.unwrap_or_else(|error| {
-            panic!(
-                "{error}; the program wrote {:?} {:?}",
-                self.out.so_far(),
-                self.err.so_far()
-            )
-        });
+        let seconds = MOVE_TIMEOUT.as_secs().to_string();
+        let command = [
+            "timeout",
+            &seconds,
+            "limosa",
+            "migrate",
+            &pid,
+            destination,
+            "--json",
+        ];
+        let output = self.home.exec(command).unwrap();
+        assert!(
+            output.status.success(),
+            "the move to {destination} ended with {} (124: it hung): {output:?}; now {}; the program wrote {:?} {:?}",
+            output.status,
+            self.row(),
+            self.out.so_far(),
+            self.err.so_far()
+        );
+        let moved: Value = serde_json::from_slice(&output.stdout).unwrap();
         let place = if destination == "home" {
             self.home.name()
         } else {
