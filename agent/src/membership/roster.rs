@@ -52,6 +52,8 @@ pub struct Node {
     pub version: String,
     /// Its load as last told.
     pub load: ShortLoad,
+    /// The generation in which it said that it goes.
+    left_in: u64,
     port: u16,
     heard_from: heapless::Vec<HeardFrom, HEARD_ADDRESSES_MAX>,
     announced: heapless::Vec<AddressBytes, NODE_ADDRESSES_MAX>,
@@ -199,7 +201,7 @@ impl Roster {
         let node = self.nodes.get_mut(&identity.id)?;
         let state = match (standing, node.state) {
             // The dissemination of its own "I go", or of what it was before it went.
-            (_, MemberState::Left) if identity.generation <= node.generation => return None,
+            (_, MemberState::Left) if identity.generation <= node.left_in => return None,
             (Standing::Alive, _) => MemberState::Alive,
             (Standing::Suspect, _) => MemberState::Suspect,
             (Standing::Down, MemberState::Joined) => return None,
@@ -210,7 +212,9 @@ impl Roster {
 
     /// A node has said that it goes.
     pub fn set_left(&mut self, now: Duration, id: NodeId) -> Option<MemberEvent> {
-        self.nodes.get_mut(&id)?.change(now, MemberState::Left)
+        let node = self.nodes.get_mut(&id)?;
+        node.left_in = node.generation;
+        node.change(now, MemberState::Left)
     }
 
     /// Forgets what need not be shown any more.
@@ -266,6 +270,7 @@ impl Node {
             state: MemberState::Joined,
             version: String::new(),
             load: beacon.load,
+            left_in: 0,
             port: beacon.port,
             heard_from: heapless::Vec::new(),
             announced: heapless::Vec::new(),
@@ -279,6 +284,9 @@ impl Node {
     }
 
     fn tell(&mut self, now: Duration, origin: Origin, beacon: &Beacon, stale_after: Duration) {
+        if origin.epoch > self.epoch && !self.state.is_present() {
+            self.state = MemberState::Joined;
+        }
         self.epoch = origin.epoch;
         self.newest = (origin.epoch, origin.sequence);
         if self.name != *beacon.name {

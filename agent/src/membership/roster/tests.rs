@@ -189,3 +189,24 @@ fn an_address_that_works_both_ways_goes_before_one_that_only_beacons_come_from()
     roster.hear_beacon(at(1), origin(1, 3, HERE), &beacon("a"));
     assert_eq!(roster.get(from.sender).unwrap().addresses()[0], here);
 }
+
+#[test]
+fn a_node_that_left_and_started_again_is_joined_until_it_is_confirmed() {
+    let mut roster = Roster::default();
+    let from = origin(1, 1, HERE);
+    roster.hear_beacon(at(0), from, &beacon("a"));
+    roster.set_left(at(1), from.sender);
+    let again = Origin { epoch: 2, ..from };
+    let heard = roster.hear_beacon(
+        at(2),
+        again,
+        &Beacon {
+            generation: 2,
+            ..beacon("a")
+        },
+    );
+    assert_eq!((heard, state(&roster)), (Heard::New, MemberState::Joined));
+    let identity = roster.get(from.sender).unwrap().identity();
+    let event = roster.set_standing(at(2), identity, Standing::Alive);
+    assert!(matches!(event, Some(MemberEvent::Joined(_))));
+}

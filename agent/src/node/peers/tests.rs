@@ -329,6 +329,37 @@ fn a_node_that_leaves_says_so_and_is_not_taken_for_lost() {
 }
 
 #[test]
+fn an_agent_that_is_restarted_is_the_same_member_again() {
+    let mut lab = Lab::named(&["n1", "n2", "n3"]);
+    lab.run(seconds(5));
+    let now = lab.now;
+    lab.nodes[2].leave(now);
+    lab.deliver();
+    lab.run(seconds(1));
+    for epoch in [5_000, 6_000] {
+        // The second time it was killed, and had no time to say that it goes.
+        let before = &lab.nodes[2].setup;
+        let setup = Setup {
+            key: before.key.clone(),
+            identity: before.identity.clone().at_epoch(epoch),
+            name: before.name.clone(),
+            port: before.port,
+            seeds: vec![],
+            random_seed: epoch,
+        };
+        lab.nodes[2] = Peers::new(lab.now, setup, ShortLoad::default());
+        lab.plug(2);
+        lab.run(seconds(1));
+        assert!(
+            lab.everybody_is_alive_for_everybody(),
+            "{:?} {:?}",
+            lab.sees(0),
+            lab.sees(2)
+        );
+    }
+}
+
+#[test]
 fn loads_travel_with_every_message() {
     let mut lab = Lab::named(&["n1", "n2"]);
     lab.run(seconds(1));
