@@ -440,12 +440,13 @@ impl Cluster {
     }
 }
 
-/// What only this file knows of; the agent tells of the rest.
 fn log_event(event: &MemberEvent) {
     match event {
+        MemberEvent::Joined(node) => log::info!("{} has joined", node.name),
         MemberEvent::Suspect(node) => log::info!("{} does not answer", node.name),
         MemberEvent::Alive(node) => log::info!("{} answers again", node.name),
-        MemberEvent::Joined(_) | MemberEvent::Lost(_) | MemberEvent::Left(_) => {}
+        MemberEvent::Lost(node) => log::warn!("{} is lost", node.name),
+        MemberEvent::Left(node) => log::info!("{} has left", node.name),
     }
 }
 
