@@ -37,7 +37,8 @@ pub const REFUSAL_LENGTH_MAX: usize = 240;
 /// Longest `Hello` or answer to it at the beginning of a connection, in bytes of CBOR.
 pub const HELLO_BYTES_MAX: usize = 1024;
 
-/// Most nodes of a cluster that one agent keeps track of; further ones are refused, in words.
+/// Most nodes of a cluster that one agent keeps track of; further ones are refused, in words. A power of
+/// two, as the table of the replay guard needs it.
 pub const MEMBERS_MAX: usize = 1024;
 
 /// Most addresses from which one node is heard that are kept.

@@ -22,6 +22,9 @@ use crate::wire::supervisor::{NodeId, NodeName};
 /// An address at which so many beacons in turn were not heard is dropped.
 const BEACONS_MISSED_MAX: u32 = 3;
 
+/// An address at which nothing came for so long works no more, if the node is heard at another one.
+const WORKS_FOR: Duration = Duration::from_secs(2);
+
 /// How long a node that joined may stay unconfirmed, and silent, before it is forgotten.
 const JOINED_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
@@ -68,8 +71,8 @@ pub struct Node {
 struct HeardFrom {
     address: SocketAddr,
     heard: Duration,
-    /// Whether membership messages came from there.
-    asked: bool,
+    /// When a membership message came from there that shows that it works both ways.
+    works: Option<Duration>,
 }
 
 /// How a node was heard.
@@ -84,6 +87,8 @@ enum Way {
 pub enum Heard {
     /// A node that was not known, or a known one that has started again.
     New,
+    /// A known node, at an address at which it was not heard lately.
+    NewAddress,
     /// A known node.
     Known,
     /// A known node that goes.
@@ -161,11 +166,19 @@ impl Roster {
                 return Heard::Old;
             }
             let again = origin.epoch > node.epoch;
+            if again {
+                node.heard_from.clear();
+            }
+            let here = node
+                .heard_from
+                .iter()
+                .any(|from| from.address == origin.address);
             node.tell(now, origin, beacon, stale_after);
-            return match (beacon.leaving, again) {
-                (true, _) => Heard::Leaving,
-                (false, true) => Heard::New,
-                (false, false) => Heard::Known,
+            return match (beacon.leaving, again, here) {
+                (true, ..) => Heard::Leaving,
+                (false, true, _) => Heard::New,
+                (false, false, false) => Heard::NewAddress,
+                (false, false, true) => Heard::Known,
             };
         }
         if beacon.leaving {
@@ -317,15 +330,21 @@ impl Node {
             let stalest = (0..self.heard_from.len()).min_by_key(|&i| self.heard_from[i].heard);
             stalest.map(|stalest| self.heard_from.remove(stalest));
         }
-        let asked = way == Way::Membership || before.is_some_and(|from| from.asked);
+        let mut works = before.and_then(|from| from.works);
+        if way == Way::Membership {
+            works = Some(now);
+            for other in &mut self.heard_from {
+                other.works = other.works.filter(|last| now <= *last + WORKS_FOR);
+            }
+        }
         // Cannot fail: there is room now.
         let _ = self.heard_from.push(HeardFrom {
             address,
             heard: now,
-            asked,
+            works,
         });
         self.heard_from
-            .sort_unstable_by_key(|from| (!from.asked, from.address));
+            .sort_unstable_by_key(|from| (from.works.is_none(), from.address));
     }
 
     fn change(&mut self, now: Duration, state: MemberState) -> Option<MemberEvent> {
@@ -372,7 +391,7 @@ impl Node {
 
     /// Where it can be reached: where it was heard from, then what it announced; without repetition.
     ///
-    /// Addresses from which it asks and answers go first: those work both ways. A beacon comes through
+    /// Addresses from which it asks and answers go first: those work both ways, and did so lately. A beacon comes through
     /// even between two nodes whose IPv4 addresses have no route to each other. Then IPv4 goes before
     /// IPv6, because people recognise it.
     #[must_use]

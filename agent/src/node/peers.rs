@@ -345,13 +345,15 @@ impl Peers {
                 self.events.extend(self.roster.set_left(now, sender));
                 self.after_swim(now);
             }
-            Heard::New | Heard::Known => {
+            Heard::New | Heard::NewAddress | Heard::Known => {
                 self.meet(now, sender);
                 self.settle_number(now);
             }
         }
         let random = self.random.random();
-        let greet = heard == Heard::New && schedule::answers(self.roster.present(), random);
+        // At each of its addresses: an answer may have no way back to the first one.
+        let greet = matches!(heard, Heard::New | Heard::NewAddress)
+            && schedule::answers(self.roster.present(), random);
         if beacon.answer_wanted || greet {
             self.send_beacon(&self.beacon(false), To::Address(address));
         }
@@ -387,6 +389,9 @@ impl Peers {
         let load = cbor::decode(load).ok()?;
         self.counters.membership_received += 1;
         self.roster.hear(now, opened.sender, address, load);
+        if self.roster.get(opened.sender).is_none() {
+            self.ask(Some(address));
+        }
         let result = self.swim.receive(now, message);
         self.after_swim(now);
         match result {

@@ -210,3 +210,18 @@ fn a_node_that_left_and_started_again_is_joined_until_it_is_confirmed() {
     let event = roster.set_standing(at(2), identity, Standing::Alive);
     assert!(matches!(event, Some(MemberEvent::Joined(_))));
 }
+
+#[test]
+fn an_address_that_has_ceased_to_work_gives_way_to_one_that_works() {
+    let mut roster = Roster::default();
+    let from = origin(1, 1, "10.0.0.1:4460");
+    roster.hear_beacon(at(0), from, &beacon("a"));
+    let (old, new) = ("10.0.0.1:4460".parse().unwrap(), HERE.parse().unwrap());
+    let load = ShortLoad::default();
+    let first = |roster: &Roster| roster.get(from.sender).unwrap().addresses()[0];
+    roster.hear(at(1), from.sender, old, load);
+    roster.hear(at(2), from.sender, new, load);
+    assert_eq!(first(&roster), old, "both work");
+    roster.hear(at(4), from.sender, new, load);
+    assert_eq!(first(&roster), new);
+}
