@@ -46,6 +46,8 @@ impl Away {
             if self.deputy.is_stopped {
                 return Ok(false);
             }
+            // The stop in between made the kernel forget our request.
+            ptrace::interrupt(tid)?;
         }
     }
 

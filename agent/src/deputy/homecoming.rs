@@ -16,6 +16,7 @@ use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, UndeliveredSi
 use crate::migrate::inject;
 use crate::migrate::pages::{self, PageMap};
 use crate::process::maps::{self, Mapping};
+use crate::process::status;
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
@@ -210,23 +211,24 @@ impl Away {
         }
     }
 
-    /// Stops a thread that makes a call.
+    /// Stops a thread that makes a call. Each stop on the way makes the kernel forget our request, so it
+    /// is made again until the call has ended, by itself or by the request.
     fn interrupt_call(
         &mut self,
         tid: ThreadId,
         homecoming: &mut Homecoming,
     ) -> Result<CallOutcome, Trouble> {
-        ptrace::interrupt(tid)?;
         let mut heard: Option<SignalInfo> = None;
+        ptrace::interrupt(tid)?;
         loop {
             let stop = match wait::wait_for(tid)? {
                 Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
                 Report::Stopped(stop) => stop,
             };
-            let phase = self.call_phase(tid);
             match stop {
                 Stop::Call if ptrace::call_phase(tid)? == ptrace::CallPhase::Entry => {
                     self.set_phase(tid, CallPhase::Inside);
+                    ptrace::interrupt(tid)?;
                     ptrace::resume_to_call(tid, 0)?;
                 }
                 Stop::Call => {
@@ -235,19 +237,27 @@ impl Away {
                         return self.call_done(tid, result);
                     }
                     self.set_phase(tid, CallPhase::Interrupted(result));
+                    if !has_deliverable_signal(tid) {
+                        return self.call_given_up(tid, heard);
+                    }
+                    // What interrupted it was a signal: it comes next.
                     ptrace::resume_to_call(tid, 0)?;
                 }
                 Stop::Signal(signal) if self.deputy.action(signal).is_handled() => {
                     let info = ptrace::signal_info(tid)?;
                     homecoming.signals.push(UndeliveredSignal { tid, info });
                     heard = Some(info);
+                    ptrace::interrupt(tid)?;
                     ptrace::resume_to_call(tid, 0)?;
                 }
-                Stop::Interrupted => return self.call_given_up(tid, phase, heard),
+                Stop::Interrupted => return self.call_given_up(tid, heard),
                 Stop::Group(_) => {
                     return Err(Trouble::Protocol("the process was stopped".to_owned()));
                 }
-                stop => self.on_stop(tid, stop)?,
+                stop => {
+                    self.on_stop(tid, stop)?;
+                    ptrace::interrupt(tid)?;
+                }
             }
         }
     }
@@ -302,9 +312,9 @@ impl Away {
     fn call_given_up(
         &mut self,
         tid: ThreadId,
-        phase: CallPhase,
         heard: Option<SignalInfo>,
     ) -> Result<CallOutcome, Trouble> {
+        let phase = self.call_phase(tid);
         let began = match self.deputy.thread(tid).map(|thread| &thread.state) {
             Some(DeputyState::Making(making)) if making.layout.is_some() => Some(making.began),
             _ => None,
@@ -634,4 +644,12 @@ impl Away {
         }
         Ok(())
     }
+}
+
+/// Whether a signal that the thread does not block is queued for it or its process.
+fn has_deliverable_signal(tid: ThreadId) -> bool {
+    let tid = tid.cast_unsigned();
+    status::read_thread(tid, tid).is_ok_and(|status| {
+        (status.signals.pending | status.signals.pending_shared) & !status.signals.blocked != 0
+    })
 }

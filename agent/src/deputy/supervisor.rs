@@ -245,7 +245,10 @@ impl Away {
             }
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
             ToDeputy::ThreadExit { tid, status } => self.on_thread_exit(tid, status)?,
-            ToDeputy::Exit { tid, status } => self.on_exit(tid, status)?,
+            ToDeputy::Exit { tid, status, cpu_seconds } => {
+                self.cpu_seconds = cpu_seconds;
+                self.on_exit(tid, status)?;
+            }
             ToDeputy::Usage {
                 cpu_seconds,
                 signals_received,
@@ -257,8 +260,10 @@ impl Away {
                 image,
                 undelivered,
                 signals_received,
+                cpu_seconds,
                 cause,
             } => {
+                self.cpu_seconds = cpu_seconds;
                 let stopped = self.recalled.unwrap_or_else(Instant::now);
                 self.come_home(image, undelivered, signals_received)?;
                 return Ok(Some(Fate::AtHome(self.report(stopped), cause)));

@@ -73,6 +73,7 @@ impl Supervisor {
             image,
             undelivered,
             signals_received,
+            cpu_seconds: self.cpu_seconds(),
             cause,
         };
         self.channel.send(&header, &[])?;
@@ -158,6 +159,8 @@ impl Supervisor {
                     if self.is_stopped(thread) {
                         break;
                     }
+                    // The stop made the kernel forget our request.
+                    ptrace::interrupt(thread)?;
                 }
                 Some(Report::Stopped(Stop::Interrupted)) => {
                     let registers = ptrace::registers(thread)?;
@@ -169,7 +172,10 @@ impl Supervisor {
                     pause = (pause * 7 / 4).min(Duration::from_micros(300));
                     let _ = ptrace::interrupt(thread);
                 }
-                Some(Report::Stopped(_)) => ptrace::resume(thread, 0)?,
+                Some(Report::Stopped(_)) => {
+                    ptrace::resume(thread, 0)?;
+                    ptrace::interrupt(thread)?;
+                }
             }
         }
         self.decide_interrupted_call(thread)?;

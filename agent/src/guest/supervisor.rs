@@ -395,7 +395,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn cpu_seconds(&self) -> f64 {
+    pub(super) fn cpu_seconds(&self) -> f64 {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         stat::read(self.guest.leader.cast_unsigned()).map_or(0.0, |stat| {
             (stat.user_time_ticks + stat.system_time_ticks) as f64 / ticks

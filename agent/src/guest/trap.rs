@@ -377,6 +377,7 @@ impl Supervisor {
             &ToDeputy::Exit {
                 tid: trap.tid,
                 status,
+                cpu_seconds: self.cpu_seconds(),
             },
             &[],
         )?;

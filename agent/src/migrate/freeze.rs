@@ -207,7 +207,8 @@ pub fn vdso_range(pid: ThreadId) -> Option<Range<u64>> {
     Some(vdso.map_or(0..0, |mapping| mapping.start..mapping.end))
 }
 
-/// Waits until an interrupted thread reports its stop; signals that come first are delivered.
+/// Waits until an interrupted thread reports its stop; signals that come first are delivered. Any other
+/// stop makes the kernel forget our request (ptrace_stop in kernel/signal.c), so it is made again.
 pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeError> {
     let mut pause = Duration::from_micros(10);
     loop {
@@ -223,11 +224,11 @@ pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeEr
             Ok(Some(Report::Stopped(Stop::Group(signal)))) => {
                 return Err(FreezeError::StoppedBySignal(signal));
             }
-            Ok(Some(Report::Stopped(Stop::Signal(signal)))) => {
-                ptrace::resume(thread, signal).map_err(|_| FreezeError::Gone)?;
-            }
-            Ok(Some(Report::Stopped(_))) => {
-                ptrace::resume(thread, 0).map_err(|_| FreezeError::Gone)?;
+            Ok(Some(Report::Stopped(stop))) => {
+                let signal = if let Stop::Signal(signal) = stop { signal } else { 0 };
+                ptrace::resume(thread, signal)
+                    .and_then(|()| ptrace::interrupt(thread))
+                    .map_err(|_| FreezeError::Gone)?;
             }
             Err(error) => return Err(FreezeError::Refused(thread, error)),
         }

@@ -133,22 +133,26 @@ pub fn call_interrupted(
     let mut registers = saved;
     registers.enter_call(instruction, number.cast_unsigned(), arguments);
     ptrace::set_registers(thread, &registers).map_err(&fail)?;
-    let mut result = None;
+    let mut entered = false;
     loop {
         ptrace::resume_to_call(thread, 0).map_err(&fail)?;
-        match (next_stop(thread)?, result) {
-            (Stop::Call, None) => match ptrace::call_phase(thread).map_err(&fail)? {
-                CallPhase::Entry => ptrace::interrupt(thread).map_err(&fail)?,
-                _ => result = Some(ptrace::registers(thread).map_err(&fail)?.result()),
+        match next_stop(thread)? {
+            Stop::Call => match ptrace::call_phase(thread).map_err(&fail)? {
+                CallPhase::Entry => {
+                    entered = true;
+                    // The kernel finds the request when the call is about to sleep.
+                    ptrace::interrupt(thread).map_err(&fail)?;
+                }
+                CallPhase::Exit if entered => break,
+                CallPhase::Exit | CallPhase::None => {}
             },
-            (Stop::Interrupted, Some(result)) => {
-                ptrace::set_registers(thread, &saved).map_err(&fail)?;
-                return Ok(result);
-            }
-            (Stop::Interrupted | Stop::Seccomp | Stop::Group(_) | Stop::Call, _) => {}
-            (stop, _) => return Err(InjectError::Unexpected(thread, stop)),
+            Stop::Interrupted | Stop::Seccomp | Stop::Group(_) => {}
+            stop => return Err(InjectError::Unexpected(thread, stop)),
         }
     }
+    let result = ptrace::registers(thread).map_err(&fail)?.result();
+    ptrace::set_registers(thread, &saved).map_err(&fail)?;
+    Ok(result)
 }
 
 /// Sends a held-back SIGSTOP again. It is thread-directed now, which for SIGSTOP makes no difference: it

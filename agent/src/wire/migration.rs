@@ -187,6 +187,8 @@ pub enum ToDeputy {
         tid: i32,
         /// The status as the program gave it.
         status: i32,
+        /// As of `Usage`.
+        cpu_seconds: f64,
     },
     /// The guest is stopped for good. Its pages follow, ascending; what is not sent is zero.
     Homecoming {
@@ -196,6 +198,8 @@ pub enum ToDeputy {
         undelivered: Vec<UndeliveredSignal>,
         /// How many `Signal` messages have reached its supervisor; later ones are still on their way.
         signals_received: u64,
+        /// As of `Usage`.
+        cpu_seconds: f64,
         /// Why, if it was not recalled: one line.
         cause: Option<String>,
     },
