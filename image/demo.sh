@@ -43,7 +43,7 @@ show() {
 	printf '%s%s# %s%s\n' "$bold" "$1" "${*:2}" "$plain"
 	on "$@"
 }
-# The number that a JSON answer (standard input) has under a name.
+# A number that a JSON answer (standard input) has under a name.
 number() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" | sed -n 1p; }
 lines_so_far() { wc -l <"$directory/away"; }
 wait_for_line() {
@@ -60,10 +60,11 @@ wait_for_line() {
 	done
 }
 migrate() {
-	local answer
+	local answer freeze_ms
 	answer=$(on n1 limosa migrate "$pid" "$1" --json)
-	printf '%sn1# limosa migrate %s %s%s   frozen %s ms\n' "$bold" "$pid" "$1" "$plain" \
-		"$(number freeze_ms <<<"$answer" | tee -a "$directory/freezes")"
+	freeze_ms=$(LC_ALL=C printf '%.0f' "$(number freeze_ms <<<"$answer")")
+	echo "$freeze_ms" >>"$directory/freezes"
+	printf '%sn1# limosa migrate %s %s%s   frozen for %s ms\n' "$bold" "$pid" "$1" "$plain" "$freeze_ms"
 }
 
 say "Three PCs boot (virtual ones, emulated without KVM: real ones are much faster)"
@@ -95,10 +96,10 @@ for stay in n2 n3; do
 	migrate $stay
 	wait_for_line $(($(lines_so_far) + 5))
 	show n1 limosa ps
-	printf '%sHome, its original stands still:%s  %s\n' "$bold" "$plain" \
-		"$(on n1 grep State: "/proc/$pid/status")"
-	printf '%s%s works for it:%s\n' "$bold" "$stay" "$plain"
-	on $stay top -b -n 1 | sed -n '/PID/p; /awk/p' | head -n 3
+	# The deputy waits in pause(2) for calls to make; the work shows in the other node's process list.
+	show n1 grep State: "/proc/$pid/status"
+	printf '%s%s# top%s\n' "$bold" "$stay" "$plain"
+	on $stay top -b -n 1 | sed -n '/PID/p; /awk/p'
 	migrate home
 	wait_for_line $(($(lines_so_far) + 4))
 done
@@ -113,4 +114,4 @@ if [[ $status -ne 0 ]] || ! cmp "$directory/home" "$directory/away"; then
 	exit 1
 fi
 echo "All $lines lines are byte for byte those of the run that stayed at home."
-echo "It was frozen for $(paste -sd ' ' "$directory/freezes" | sed 's/ /, /g') ms while it moved."
+echo "It was frozen for $(paste -sd ' ' "$directory/freezes" | sed 's/ /, /g') ms while it moved (emulated machines)."
