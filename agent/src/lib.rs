@@ -1,8 +1,9 @@
 //! Limosa: one computer out of your machine and a few spare PCs.
 //!
-//! The library behind the multi-call binary. Pure cores (`syscall`, `wire`, `discovery`, `membership`,
-//! `load`) do no I/O; `node`, `deputy`, `guest` and `migrate` are the glue around them; everything that
-//! talks to the kernel in raw terms lives in `sys`.
+//! The library behind the multi-call binary. `syscall` and `membership` are pure cores, without I/O and
+//! clocks. In `wire`, `discovery`, `load`, `process` and `secure` whatever parses and decides is pure as
+//! well, with a thin reader or socket beside it. `node`, `deputy`, `guest` and `migrate` are the glue
+//! around them; everything that talks to the kernel in raw terms lives in `sys`.
 
 pub mod cli;
 pub mod deputy;

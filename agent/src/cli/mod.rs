@@ -171,7 +171,7 @@ fn overview() -> String {
         "  help      explain a command: limosa help COMMAND\n\
          \n\
          Examples:\n\
-         \x20 limosa run make -j32        run make; its programs may leave home\n\
+         \x20 limosa run make -j32        run make; what it starts may leave home, too\n\
          \x20 limosa ps                   where are they?\n\
          \x20 limosa migrate 4242 n2      move process 4242 to node n2\n\
          \x20 limosa migrate 4242 home    and home again\n\

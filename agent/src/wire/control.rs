@@ -166,7 +166,7 @@ pub struct NodeRow {
     pub cpus: u32,
     /// Speed of one processor; 10,000 is the reference machine.
     pub speed: u32,
-    /// Runnable processes per processor, scaled by speed.
+    /// Runnable threads, without Limosa's own, averaged over the last seconds.
     pub load: f64,
     /// Memory.
     pub memory_total_bytes: u64,

@@ -13,6 +13,7 @@ mod report;
 mod usage;
 
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -65,18 +66,23 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments: Arguments = argh::from_env();
     match measure(&arguments) {
-        Ok(report) if arguments.json => {
-            println!("{}", report.json());
-            ExitCode::SUCCESS
-        }
-        Ok(report) => {
-            print!("{}", report.table());
-            ExitCode::SUCCESS
-        }
+        Ok(report) if arguments.json => print(&(report.json() + "\n")),
+        Ok(report) => print(&report.table()),
         Err(error) => {
             eprintln!("measure: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes to stdout; a reader that went away, as `head` does, is no error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("measure: cannot write what was measured: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
