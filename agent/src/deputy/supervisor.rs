@@ -245,7 +245,11 @@ impl Away {
             }
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
             ToDeputy::ThreadExit { tid, status } => self.on_thread_exit(tid, status)?,
-            ToDeputy::Exit { tid, status, cpu_seconds } => {
+            ToDeputy::Exit {
+                tid,
+                status,
+                cpu_seconds,
+            } => {
                 self.cpu_seconds = cpu_seconds;
                 self.on_exit(tid, status)?;
             }

@@ -225,7 +225,11 @@ pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeEr
                 return Err(FreezeError::StoppedBySignal(signal));
             }
             Ok(Some(Report::Stopped(stop))) => {
-                let signal = if let Stop::Signal(signal) = stop { signal } else { 0 };
+                let signal = if let Stop::Signal(signal) = stop {
+                    signal
+                } else {
+                    0
+                };
                 ptrace::resume(thread, signal)
                     .and_then(|()| ptrace::interrupt(thread))
                     .map_err(|_| FreezeError::Gone)?;

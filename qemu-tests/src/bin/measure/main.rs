@@ -128,9 +128,17 @@ fn sizes(arguments: &Arguments) -> Result<Vec<Measurement>, LabError> {
             Ok(metadata) => Value::Bytes(metadata.len()),
             Err(error) => Value::Missing(error.to_string()),
         },
-        how: format!("size of {}", path.display()),
+        how: format!("size of {}", from_here(&path).display()),
     });
     Ok(measurements.collect())
+}
+
+/// A path as one would type it in the working directory.
+fn from_here(path: &Path) -> &Path {
+    std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
 }
 
 /// Brings up a cluster that has nothing to do, and looks at its agents from outside.
