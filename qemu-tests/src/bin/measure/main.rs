@@ -43,7 +43,7 @@ const SETTLE_TIME: Duration = Duration::from_secs(15);
 /// Sizes of what is built, idle cost of the agent, and time from power-on to membership.
 #[derive(FromArgs)]
 #[argh(
-    example = "qemu-tests/measure\n  qemu-tests/measure --json | jq '.measurements[] | {{name, value}}'"
+    example = "qemu-tests/measure\nqemu-tests/measure --json | jq '.measurements[] | {{name, value}}'"
 )]
 struct Arguments {
     /// print JSON
@@ -70,7 +70,11 @@ fn main() -> ExitCode {
         Ok(report) => print(&report.table()),
         Err(error) => {
             eprintln!("measure: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if matches!(error, LabError::Usage(_)) {
+                2
+            } else {
+                1
+            })
         }
     }
 }
