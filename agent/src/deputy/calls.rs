@@ -19,6 +19,10 @@ use super::threads::{CallPhase, DeputyState, DeputyThread, LastReturn, MakingCal
 
 const EAGAIN: i64 = -11;
 
+/// How often a thread that makes a call is asked whether it has ended before others are listened to:
+/// about 20 us.
+const SHORT_CALL_POLLS: usize = 60;
+
 impl Away {
     /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it.
     pub(super) fn wake(&mut self, tid: ThreadId) -> Result<bool, Trouble> {
@@ -135,6 +139,19 @@ impl Away {
         self.set_state(tid, DeputyState::Making(Box::new(making)));
         self.calls_forwarded += 1;
         ptrace::resume_to_call(tid, 0)?;
+        // Its entry is reported at once, and most calls end within microseconds: waiting for them here
+        // is cheaper than going to sleep.
+        match wait::wait_for(tid)? {
+            Report::Stopped(stop) => self.on_stop(tid, stop)?,
+            Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+        }
+        for _ in 0..SHORT_CALL_POLLS {
+            match wait::poll_for(tid)? {
+                None => std::hint::spin_loop(),
+                Some(Report::Stopped(stop)) => return self.on_stop(tid, stop),
+                Some(Report::Exited(_) | Report::Killed(_)) => return Err(self.thread_ended(tid)),
+            }
+        }
         Ok(())
     }
 
@@ -382,6 +399,54 @@ impl Away {
             })?;
         }
         self.return_injected(tid, call, result, Some(range))
+    }
+
+    /// The guest has put fresh memory somewhere: so does the deputy.
+    pub(super) fn on_map_fresh(
+        &mut self,
+        tid: ThreadId,
+        start: u64,
+        length: u64,
+        protection: u64,
+    ) -> Result<(), Trouble> {
+        self.note_visible("mmap");
+        self.replace_by_fresh(tid, start..start.saturating_add(length), protection)?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// Maps fresh memory in a stopped thread's process, in place of whatever was there.
+    pub(super) fn replace_by_fresh(
+        &mut self,
+        tid: ThreadId,
+        range: std::ops::Range<u64>,
+        protection: u64,
+    ) -> Result<(), Trouble> {
+        // MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE
+        const FLAGS: u64 = 0x02 | 0x10 | 0x20 | 0x4000;
+        let scratch = self.deputy.scratch.range();
+        if range.start < scratch.end && scratch.start < range.end {
+            return Err(Trouble::Protocol(
+                "the guest asks for an impossible mapping".to_owned(),
+            ));
+        }
+        let arguments = [
+            range.start,
+            range.end - range.start,
+            protection,
+            FLAGS,
+            u64::MAX,
+            0,
+        ];
+        let result = self.inject(tid, number::SYS_mmap, arguments)?;
+        if result != range.start.cast_signed() {
+            let error = std::io::Error::from_raw_os_error(-result as i32);
+            return Err(Trouble::Protocol(format!(
+                "memory at {:#x} cannot be made as the guest has it: {error}",
+                range.start
+            )));
+        }
+        Ok(())
     }
 
     /// The guest wants a new thread: the deputy makes one, whose id the guest's will get.

@@ -415,17 +415,32 @@ impl Away {
     }
 
     fn write_pages(
-        &self,
+        &mut self,
         homecoming: &Homecoming,
         address: u64,
         contents: &[u8],
     ) -> Result<(), Trouble> {
+        let end = address + contents.len() as u64;
+        let is_mixed = homecoming
+            .own_memory
+            .iter()
+            .any(|own| own.start < end && address < own.end);
+        if !is_mixed && pages::write_differing(&self.deputy.memory, address, contents).is_ok() {
+            return Ok(());
+        }
         for (index, page) in contents.chunks(PAGE_BYTES as usize).enumerate() {
             let at = address + index as u64 * PAGE_BYTES;
             if homecoming.own_memory.iter().any(|own| own.contains(&at)) {
                 continue;
             }
-            pages::write_differing(&self.deputy.memory, at, page)?;
+            if pages::write_differing(&self.deputy.memory, at, page).is_err() {
+                // A mapping of a file that ends before this page, unmapped by the guest and mapped anew.
+                let mapping = homecoming.image.mapping_at(at);
+                let protection = mapping.map_or(0, |mapping| mapping.protection);
+                let pid = self.deputy.pid;
+                self.replace_by_fresh(pid, at..at + PAGE_BYTES, protection.into())?;
+                self.deputy.memory.write(at, page)?;
+            }
         }
         Ok(())
     }

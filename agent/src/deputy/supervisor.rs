@@ -243,6 +243,14 @@ impl Away {
             } => {
                 self.on_map_file(tid, call, start, arguments, mask)?;
             }
+            ToDeputy::MapFresh {
+                tid,
+                start,
+                length,
+                protection,
+            } => {
+                self.on_map_fresh(tid, start, length, protection)?;
+            }
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
             ToDeputy::ThreadExit { tid, status } => self.on_thread_exit(tid, status)?,
             ToDeputy::Exit {
@@ -346,6 +354,7 @@ fn thread_concerned(message: &ToDeputy) -> Option<ThreadId> {
         | ToDeputy::Mask { tid, .. }
         | ToDeputy::Action { tid, .. }
         | ToDeputy::MapFile { tid, .. }
+        | ToDeputy::MapFresh { tid, .. }
         | ToDeputy::StartThread { tid, .. }
         | ToDeputy::ThreadExit { tid, .. }
         | ToDeputy::Exit { tid, .. } => Some(*tid),
@@ -515,7 +524,7 @@ impl Supervisor {
     fn await_exec(&mut self) -> bool {
         loop {
             match wait::poll_for(self.pid) {
-                Ok(Some(Report::Stopped(Stop::Exec))) => return true,
+                Ok(Some(Report::Stopped(Stop::Exec))) => return self.finish_exec(),
                 Ok(Some(Report::Stopped(stop))) => {
                     let resumed = match stop {
                         Stop::Signal(signal) => ptrace::resume(self.pid, signal),
@@ -530,6 +539,13 @@ impl Supervisor {
                 Ok(None) => self.wait(None, TICK),
             }
         }
+    }
+
+    /// The stop at an exec lies inside the call, whose exit will yet set registers: lets it get there, to
+    /// just before the first instruction of the new program.
+    fn finish_exec(&self) -> bool {
+        ptrace::resume_to_call(self.pid, 0).is_ok()
+            && matches!(wait::wait_for(self.pid), Ok(Report::Stopped(Stop::Call)))
     }
 
     /// Waits until something has happened, at most for `timeout`, and takes the agent's messages.

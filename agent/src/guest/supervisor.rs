@@ -30,7 +30,8 @@ use crate::sys::signal::{self, numbers};
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{
-    LINK_FD, NodeName, ProcessState, Role, SupervisorStatus, ToSupervisor,
+    Destination, FromSupervisor, LINK_FD, MoveReport, NodeName, ProcessState, Role,
+    SupervisorStatus, ToSupervisor,
 };
 
 use super::build::{BuildError, Builder, Built};
@@ -148,6 +149,8 @@ pub struct Supervisor {
     pub(super) calls_made: u64,
     /// `Signal` messages so far.
     pub(super) signals_received: u64,
+    /// The agent's request to send the guest home.
+    dismissed: Option<u64>,
     link: AgentLink,
 }
 
@@ -203,6 +206,7 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
         sandbox,
         calls_made: FINISHING_CALL,
         signals_received: 0,
+        dismissed: None,
         link,
     })
 }
@@ -326,6 +330,9 @@ impl Supervisor {
             if next == Next::Continue {
                 next = self.on_messages()?;
             }
+            if next == Next::Continue && self.dismissed.is_some() {
+                next = Next::GoHome(Some("the node that it ran on stops".to_owned()));
+            }
             match next {
                 Next::Continue => {}
                 Next::GoHome(cause) => return self.go_home(cause),
@@ -366,10 +373,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What an agent tells a guest's supervisor after its start concerns only deputies.
+    /// A node that stops sends its guests home; what else an agent says concerns only deputies.
     fn on_agent(&mut self, message: &ToSupervisor) {
-        if let ToSupervisor::NodeLost(node) = message {
-            log::info!("the agent believes that node {node:?} is lost; the channel decides");
+        match message {
+            ToSupervisor::Move {
+                request,
+                destination: Destination::Home,
+            } => {
+                self.dismissed = Some(*request);
+            }
+            ToSupervisor::NodeLost(node) => {
+                log::info!("the agent believes that node {node:?} is lost; the channel decides");
+            }
+            _ => log::warn!("the agent asks of a guest's supervisor what only a deputy's can do"),
         }
     }
 
@@ -589,6 +605,16 @@ impl Supervisor {
             wait::wait_for(leader),
             Ok(Report::Exited(_) | Report::Killed(_)) | Err(_)
         ) {}
+        if let Some(request) = self.dismissed {
+            let (destination, result) = (Destination::Home, Ok(MoveReport::default()));
+            let done = FromSupervisor::MoveDone {
+                request,
+                destination,
+                result,
+                cause: None,
+            };
+            self.link.send(&done);
+        }
         Ok(())
     }
 }

@@ -269,6 +269,22 @@ impl Supervisor {
         Ok(Next::Continue)
     }
 
+    /// Maps fresh memory here over what may be a file at home, and tells home.
+    fn map_fresh(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let registers = self.finish_here(trap.thread)?;
+        if !(-4095..0).contains(&registers.result()) {
+            let [_, length, protection, ..] = trap.arguments;
+            let header = ToDeputy::MapFresh {
+                tid: trap.tid,
+                start: registers.rax,
+                length: length.next_multiple_of(crate::migrate::image::PAGE_BYTES),
+                protection,
+            };
+            self.channel.send(&header, &[])?;
+        }
+        self.run_here(trap)
+    }
+
     /// Maps fresh memory here and the file at home, at the same address; home sends the contents.
     fn map_file(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         const MAP_TYPE: u64 = 0x0f;
@@ -278,11 +294,14 @@ impl Supervisor {
         const MAP_GROWSDOWN: u64 = 0x100;
         const MAP_LOCKED: u64 = 0x2000;
         const MAP_HUGETLB: u64 = 0x40000;
-        const PLAIN: u64 = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB;
+        const SPECIAL: u64 = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB;
         let [_, length, protection, flags, descriptor, offset] = trap.arguments;
-        let is_private_file = flags & MAP_TYPE == MAP_PRIVATE && flags & MAP_ANONYMOUS == 0;
-        if !is_private_file || flags & PLAIN != 0 {
+        let is_plain = flags & MAP_TYPE == MAP_PRIVATE && flags & SPECIAL == 0;
+        if !is_plain {
             return self.go_home_for(trap, "it maps shared or special memory".to_owned());
+        }
+        if flags & MAP_ANONYMOUS != 0 {
+            return self.map_fresh(trap);
         }
         let mut registers = trap.registers;
         registers.r10 = flags | MAP_ANONYMOUS;

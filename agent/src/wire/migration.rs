@@ -165,6 +165,18 @@ pub enum ToDeputy {
         /// The thread's signal mask.
         mask: SignalSet,
     },
+    /// The guest has put fresh memory over whatever was there (mmap(2), anonymous and MAP_FIXED): a file
+    /// that the deputy may have there must not show through. Not answered.
+    MapFresh {
+        /// The thread that made it.
+        tid: i32,
+        /// Where.
+        start: u64,
+        /// How long, in bytes, whole pages.
+        length: u64,
+        /// PROT_* bits.
+        protection: u64,
+    },
     /// A new thread is wanted (clone(2) with CLONE_THREAD). Answered by `Return` with its id.
     StartThread {
         /// The thread that asks.

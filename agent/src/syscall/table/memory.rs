@@ -76,17 +76,18 @@ pub(super) const CALLS: &[Call] = &[
 ];
 
 /// Anonymous private memory is the guest's own affair, unless it is locked or made of huge pages, of which this
-/// node may have none.
+/// node may have none; or put (`MAP_FIXED`) over what may be a file at home.
 const MMAP: Class = {
     const MAP_TYPE: u64 = 0x0f;
     const MAP_PRIVATE: u64 = 0x02;
+    const MAP_FIXED: u64 = 0x10;
     const MAP_ANONYMOUS: u64 = 0x20;
     const MAP_LOCKED: u64 = 0x2000;
     const MAP_HUGETLB: u64 = 0x4_0000;
     Class::If {
         condition: Condition {
             argument: 3,
-            mask: MAP_TYPE | MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB,
+            mask: MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB,
             equals: MAP_PRIVATE | MAP_ANONYMOUS,
         },
         then: &Class::Local,

@@ -124,7 +124,8 @@ fn conditions_of_the_filter_agree_with_the_classes() {
     for (flags, local) in [
         (0x22, true),
         (0x4022, true),
-        (0x10_0032, true),
+        (0x10_0022, true),
+        (0x32, false),
         (0x21, false),
         (0x02, false),
         (0x4_0022, false),
