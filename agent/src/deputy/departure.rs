@@ -35,6 +35,13 @@ use super::threads::{Deputy, DeputyState, DeputyThread};
 /// How long the remote node may take to make an empty guest, and to complete it.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The reason that mostly goes away by itself: a thread that changes the address space waits like this for
+/// another one to have changed it.
+const MOMENTARY: &str = "device-wait";
+
+/// How long such a wait may last before it is a reason.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Why the process did not leave. It runs on at home, unless it was killed meanwhile.
 #[derive(Debug)]
 pub enum DepartureError {
@@ -99,8 +106,24 @@ pub enum Start {
     AtExec,
 }
 
-/// Step 1.
-pub fn examine(pid: ThreadId) -> Result<(), DepartureError> {
+/// Step 1. What keeps the process at home only for a moment is waited for.
+pub fn examine_patiently(pid: ThreadId) -> Result<(), DepartureError> {
+    let deadline = Instant::now() + MOMENT;
+    loop {
+        match examine(pid) {
+            Err(DepartureError::CannotMove(reasons))
+                if reasons.iter().all(|reason| reason.code == MOMENTARY)
+                    && Instant::now() < deadline =>
+            {
+                // Nothing tells of the end of such a wait but looking.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn examine(pid: ThreadId) -> Result<(), DepartureError> {
     let reasons = cantmove::examine_supervised(pid.cast_unsigned(), std::process::id())
         .map_err(|error| DepartureError::Failed(error.to_string()))?;
     if reasons.is_empty() {
@@ -116,15 +139,8 @@ pub fn prepare(
     pid: ThreadId,
     capabilities: &Capabilities,
 ) -> Result<(), DepartureError> {
-    use rustix::time::{ClockId, clock_gettime};
-    let nanoseconds = |clock| {
-        let now = clock_gettime(clock);
-        now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
-    };
     let prepare = Prepare {
         pid,
-        monotonic_ns: nanoseconds(ClockId::Monotonic),
-        boottime_ns: nanoseconds(ClockId::Boottime),
         capabilities: capabilities.clone(),
         possible_cpus: possible_cpus(),
     };
@@ -137,14 +153,32 @@ fn expect(
     channel: &mut Channel,
     is_wanted: impl Fn(&ToDeputy) -> bool,
 ) -> Result<(), DepartureError> {
-    let message: Message<ToDeputy> = channel.receive(REMOTE_TIMEOUT)?;
-    match message.header {
-        wanted if is_wanted(&wanted) => Ok(()),
-        ToDeputy::Refused(reasons) => Err(DepartureError::CannotMove(reasons)),
-        ToDeputy::Failed(text) => Err(DepartureError::Failed(text)),
-        other => Err(DepartureError::Failed(format!(
-            "the remote node answered {other:?}"
-        ))),
+    loop {
+        let message: Message<ToDeputy> = channel.receive(REMOTE_TIMEOUT)?;
+        return match message.header {
+            ToDeputy::AskClocks => {
+                channel.send(&clocks_now(), &[])?;
+                continue;
+            }
+            wanted if is_wanted(&wanted) => Ok(()),
+            ToDeputy::Refused(reasons) => Err(DepartureError::CannotMove(reasons)),
+            ToDeputy::Failed(text) => Err(DepartureError::Failed(text)),
+            other => Err(DepartureError::Failed(format!(
+                "the remote node answered {other:?}"
+            ))),
+        };
+    }
+}
+
+fn clocks_now() -> ToGuest {
+    use rustix::time::{ClockId, clock_gettime};
+    let nanoseconds = |clock| {
+        let now = clock_gettime(clock);
+        now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    };
+    ToGuest::Clocks {
+        monotonic_ns: nanoseconds(ClockId::Monotonic),
+        boottime_ns: nanoseconds(ClockId::Boottime),
     }
 }
 

@@ -280,7 +280,8 @@ impl Away {
                 self.come_home(image, undelivered, signals_received)?;
                 return Ok(Some(Fate::AtHome(self.report(stopped), cause)));
             }
-            other @ (ToDeputy::Prepared
+            other @ (ToDeputy::AskClocks
+            | ToDeputy::Prepared
             | ToDeputy::Refused(_)
             | ToDeputy::Restored
             | ToDeputy::Failed(_)
@@ -634,7 +635,7 @@ impl Supervisor {
     fn leave(&mut self, node: NodeName, start: Start) -> Result<Away, DepartureError> {
         self.link
             .report(|status| status.state = ProcessState::Leaving);
-        departure::examine(self.pid)?;
+        departure::examine_patiently(self.pid)?;
         let mut channel = self.open_channel(&node)?;
         departure::prepare(&mut channel, self.pid, &self.capabilities)?;
         departure::depart(channel, self.pid, start, node)

@@ -162,6 +162,9 @@ impl Supervisor {
                     // The stop made the kernel forget our request.
                     ptrace::interrupt(thread)?;
                 }
+                Some(Report::Stopped(Stop::Interrupted)) if freeze::has_pending_fault(thread)? => {
+                    ptrace::resume(thread, 0)?;
+                }
                 Some(Report::Stopped(Stop::Interrupted)) => {
                     let registers = ptrace::registers(thread)?;
                     if !self.guest.vdso.contains(&registers.rip) {

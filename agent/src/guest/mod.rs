@@ -1,11 +1,12 @@
 //! The remote side of a migrated process: sandbox, trap, forward.
 //!
-//! [`supervisor`] is the process's own supervisor on this node. [`sandbox`] makes an empty guest in
-//! namespaces of its own, [`build`] turns it into the process that left home, [`filter`] decides
-//! which calls it makes here, [`trap`] handles all others, [`signals`] what home's kernel wants it to
-//! hear, [`homecoming`] its way back.
+//! [`supervisor`] is the process's own supervisor on this node. [`clocks`] compares this node's clocks
+//! with home's, [`sandbox`] makes an empty guest in namespaces of its own, [`build`] turns it into the
+//! process that left home, [`filter`] decides which calls it makes here, [`trap`] handles all others,
+//! [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
 
 pub mod build;
+pub mod clocks;
 pub mod filter;
 pub mod homecoming;
 pub mod sandbox;

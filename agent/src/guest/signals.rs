@@ -6,6 +6,7 @@
 //! Faults that the program handles are delivered here; those that it does not are taken home, where the
 //! faulting instruction is executed again and the kernel does what it would have done.
 
+use crate::migrate::freeze;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::NO_CALL;
 use crate::sys::signal::{self, SignalInfo, numbers};
@@ -70,7 +71,7 @@ impl Supervisor {
             deliver(thread, known, position, signal)?;
             return Ok(Next::Continue);
         }
-        if is_fault(signal) {
+        if freeze::is_fault(signal) {
             if self.guest.action(signal).is_handled() && !is_blocked(thread, signal)? {
                 ptrace::resume(thread, signal)?;
                 return Ok(Next::Continue);
@@ -124,19 +125,6 @@ fn deliver(
     known.state = ThreadState::Running;
     ptrace::resume(thread, signal)?;
     Ok(())
-}
-
-/// Signals that a thread's own instruction raises.
-fn is_fault(signal: i32) -> bool {
-    matches!(
-        signal,
-        numbers::SIGSEGV
-            | numbers::SIGBUS
-            | numbers::SIGFPE
-            | numbers::SIGILL
-            | numbers::SIGTRAP
-            | numbers::SIGSYS
-    )
 }
 
 fn is_blocked(thread: ThreadId, signal: i32) -> Result<bool, Trouble> {

@@ -35,7 +35,8 @@ use crate::wire::supervisor::{
 };
 
 use super::build::{BuildError, Builder, Built};
-use super::sandbox::{HomeClocks, Sandbox, SandboxError};
+use super::clocks;
+use super::sandbox::{Sandbox, SandboxError};
 use super::threads::{Completion, FINISHING_CALL, Guest, GuestThread, PendingCall, ThreadState};
 
 /// How long home may be silent before the guest is killed.
@@ -245,11 +246,7 @@ fn receive_guest(
 }
 
 fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Guest), Trouble> {
-    let clocks = HomeClocks {
-        monotonic_ns: prepare.monotonic_ns,
-        boottime_ns: prepare.boottime_ns,
-    };
-    let sandbox = Sandbox::new(clocks)?;
+    let sandbox = Sandbox::new(clocks::measure(channel)?)?;
     let leader = sandbox.spawn_guest(prepare.pid)?;
     channel.send(&ToDeputy::Prepared, &[])?;
     let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
@@ -514,9 +511,12 @@ impl Supervisor {
             ToGuest::Recall => Ok(Next::GoHome(None)),
             ToGuest::Arrived => Ok(Next::End),
             ToGuest::Alive | ToGuest::PagesEnd { .. } => Ok(Next::Continue),
-            ToGuest::Prepare(_) | ToGuest::Depart { .. } | ToGuest::Commit => Err(
-                Trouble::Protocol("home begins a migration that is long over".to_owned()),
-            ),
+            ToGuest::Prepare(_)
+            | ToGuest::Clocks { .. }
+            | ToGuest::Depart { .. }
+            | ToGuest::Commit => Err(Trouble::Protocol(
+                "home begins a migration that is long over".to_owned(),
+            )),
         }
     }
 

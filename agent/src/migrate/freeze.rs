@@ -7,6 +7,7 @@
 //! Until something is injected nothing of the process is changed, and a tracer that dies leaves it
 //! running: EXIT_KILL is set by [`Frozen::hold`], which the caller calls before the first injection.
 
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub enum FreezeError {
     /// It ended.
     Gone,
     /// Somebody else traces it, or the kernel forbids tracing it.
-    Refused(ThreadId, std::io::Error),
+    Refused(ThreadId, io::Error),
     /// A thread did not stop in time: it waits in vfork(2), or for a device.
     DoesNotStop(ThreadId),
     /// It is stopped by this signal (job control); it can move when it is continued.
@@ -154,7 +155,7 @@ impl Frozen {
 
     /// From here on the threads are killed if their tracer dies: they may be in a state that must not
     /// run. New threads and programs are reported.
-    pub fn hold(&self) -> std::io::Result<()> {
+    pub fn hold(&self) -> io::Result<()> {
         let wanted = options::SYSCALL_GOOD
             | options::CLONE
             | options::FORK
@@ -185,7 +186,7 @@ impl Frozen {
     }
 }
 
-fn is_gone(error: &std::io::Error) -> bool {
+fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
@@ -220,7 +221,13 @@ pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeEr
                 pause = (pause * 2).min(Duration::from_millis(1));
             }
             Ok(Some(Report::Exited(_) | Report::Killed(_))) => return Err(FreezeError::Gone),
-            Ok(Some(Report::Stopped(Stop::Interrupted))) => return Ok(()),
+            Ok(Some(Report::Stopped(Stop::Interrupted))) => {
+                let is_faulting = has_pending_fault(thread).map_err(|_| FreezeError::Gone)?;
+                if !is_faulting {
+                    return Ok(());
+                }
+                ptrace::resume(thread, 0).map_err(|_| FreezeError::Gone)?;
+            }
             Ok(Some(Report::Stopped(Stop::Group(signal)))) => {
                 return Err(FreezeError::StoppedBySignal(signal));
             }
@@ -237,6 +244,31 @@ pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeEr
             Err(error) => return Err(FreezeError::Refused(thread, error)),
         }
     }
+}
+
+/// Whether a stopped thread has raised a fault that it has not been told of. It must be told first: even
+/// with all signals blocked, the kernel would deliver it in place of our own SIGTRAP
+/// (dequeue_synchronous_signal in kernel/signal.c). If it is resumed, its next stop is the delivery.
+pub fn has_pending_fault(thread: ThreadId) -> io::Result<bool> {
+    let mask = ptrace::signal_mask(thread)?;
+    let queued = ptrace::queued_signals(thread, false)?;
+    Ok(queued.iter().any(|info| {
+        let signal = info.signal();
+        info.code() > 0 && is_fault(signal) && !mask.contains(signal)
+    }))
+}
+
+/// Whether this is a signal that a thread's own instruction raises.
+pub fn is_fault(signal: i32) -> bool {
+    matches!(
+        signal,
+        numbers::SIGSEGV
+            | numbers::SIGBUS
+            | numbers::SIGFPE
+            | numbers::SIGILL
+            | numbers::SIGTRAP
+            | numbers::SIGSYS
+    )
 }
 
 /// As [`wait_for_stop`], and lets the thread run on for moments until it stops outside the vDSO.

@@ -36,6 +36,13 @@ use crate::syscall;
 pub enum ToGuest {
     /// Get ready for this process.
     Prepare(Prepare),
+    /// The answer to `AskClocks`: home's clocks when this was sent, in nanoseconds.
+    Clocks {
+        /// CLOCK_MONOTONIC.
+        monotonic_ns: u64,
+        /// CLOCK_BOOTTIME.
+        boottime_ns: u64,
+    },
     /// The process, stopped. Its pages follow.
     Depart {
         /// Everything but memory.
@@ -99,10 +106,6 @@ pub enum ToGuest {
 pub struct Prepare {
     /// The process, as home numbers it.
     pub pid: i32,
-    /// CLOCK_MONOTONIC at home, in nanoseconds, when this was sent.
-    pub monotonic_ns: u64,
-    /// CLOCK_BOOTTIME at home, in nanoseconds.
-    pub boottime_ns: u64,
     /// What home's machine and kernel can do.
     pub capabilities: crate::sys::probe::Capabilities,
     /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.
@@ -112,6 +115,8 @@ pub struct Prepare {
 /// From the guest supervisor to the deputy supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToDeputy {
+    /// What are home's clocks now? Only before `Prepared`; answered at once by `Clocks`.
+    AskClocks,
     /// An empty guest stands ready.
     Prepared,
     /// The guest cannot live here: one line for each reason.
