@@ -1,15 +1,16 @@
 //! Both supervisors of a process on one machine, connected over loopback, with the test in place of the
 //! two agents: the engine without cluster, jobs or commands.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use limosa::wire::local;
+use limosa::wire::local::{self, LocalError};
 use limosa::wire::supervisor::{
     ChannelKeys, Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName,
     ProcessState, SupervisorStatus, ToSupervisor,
@@ -25,6 +26,7 @@ pub(crate) struct Supervisors {
     /// The guest supervisors started so far.
     pub(crate) guests: Vec<Child>,
     link: UnixStream,
+    log: File,
     guest_links: Vec<UnixStream>,
     requests: u64,
     /// What the deputy supervisor reported last.
@@ -44,8 +46,13 @@ fn node(name: &str) -> NodeName {
     }
 }
 
+/// Where the supervisors of this process log.
+pub(crate) fn log_of(pid: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("supervisors-{pid}.log"))
+}
+
 /// Starts a supervisor with one end of a link; returns the other end.
-fn start(command: &str) -> io::Result<(Child, UnixStream)> {
+fn start(command: &str, log: &File) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(DEADLINE))?;
     let child = Command::new("sh")
@@ -54,6 +61,7 @@ fn start(command: &str) -> io::Result<(Child, UnixStream)> {
         .arg(command)
         .env("LIMOSA_LOG", "debug")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stderr(log.try_clone()?)
         .spawn()?;
     Ok((child, ours))
 }
@@ -74,7 +82,9 @@ impl Supervisors {
     }
 
     fn start(pid: u32, wait_exec: bool) -> Supervisors {
-        let (deputy, link) = start("deputy-supervisor").unwrap();
+        let log = File::options().create(true).append(true).open(log_of(pid));
+        let log = log.unwrap();
+        let (deputy, link) = start("deputy-supervisor", &log).unwrap();
         let control_socket = "/nonexistent/control.sock".to_owned();
         let message = ToSupervisor::StartDeputy {
             pid,
@@ -87,6 +97,7 @@ impl Supervisors {
             deputy,
             guests: Vec::new(),
             link,
+            log,
             guest_links: Vec::new(),
             requests: 0,
             status: None,
@@ -106,7 +117,8 @@ impl Supervisors {
             request: self.requests,
             destination,
         };
-        local::send(&self.link, &message, None).unwrap();
+        // If the supervisor has ended, [`Self::finish_move`] says so.
+        let _ = local::send(&self.link, &message, None);
         self.requests
     }
 
@@ -116,15 +128,15 @@ impl Supervisors {
         self.finish_move(request)
     }
 
-    /// Plays the agents until the move with this number is over.
+    /// Plays the agents until the move with this number is over, or the supervisor has ended.
     pub(crate) fn finish_move(&mut self, wanted: u64) -> Result<MoveReport, MoveError> {
         loop {
-            if let FromSupervisor::MoveDone {
-                request, result, ..
-            } = self.receive()
-                && request == wanted
-            {
-                return result;
+            match self.try_receive() {
+                Some(FromSupervisor::MoveDone {
+                    request, result, ..
+                }) if request == wanted => return result,
+                Some(_) => {}
+                None => return Err(MoveError::Gone),
             }
         }
     }
@@ -145,14 +157,35 @@ impl Supervisors {
         self.deputy.wait().unwrap();
     }
 
+    /// Whether the deputy supervisor ends in time; takes what it says meanwhile.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.deputy.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn receive(&mut self) -> FromSupervisor {
-        let received = local::receive::<FromSupervisor>(&self.link);
-        let message = received
-            .unwrap()
-            .expect("the deputy supervisor ended")
-            .message;
-        self.handle(&message);
-        message
+        self.try_receive().expect("the deputy supervisor ended")
+    }
+
+    /// The next message; none if the supervisor has ended.
+    fn try_receive(&mut self) -> Option<FromSupervisor> {
+        let received = match local::receive::<FromSupervisor>(&self.link) {
+            Ok(received) => received?,
+            Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return None;
+            }
+            Err(error) => panic!("nothing heard of the deputy supervisor: {error:?}"),
+        };
+        self.handle(&received.message);
+        Some(received.message)
     }
 
     fn handle(&mut self, message: &FromSupervisor) {
@@ -182,7 +215,7 @@ impl Supervisors {
             send_nonce: 0,
             receive_nonce: 0,
         };
-        let (guest, link) = start("guest-supervisor").unwrap();
+        let (guest, link) = start("guest-supervisor", &self.log).unwrap();
         let remote = NodeName {
             id,
             name: "remote".to_owned(),

@@ -1,0 +1,59 @@
+/* What every test program shares. A program does its round of checks at least once, and again until the
+   test opens the gate (makes the file that GATE names); it prints only what does not depend on how many
+   rounds there were. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            int error = errno;                                                                     \
+            fprintf(stderr, "%s:%d: not %s (errno %d %s)\n", __FILE__, __LINE__, #condition,        \
+                    error, strerror(error));                                                       \
+            _exit(99);                                                                             \
+        }                                                                                          \
+    } while (0)
+
+static inline bool gate_is_open(void) {
+    const char *gate = getenv("GATE");
+    return !gate || access(gate, F_OK) == 0;
+}
+
+static inline uint64_t now_ns(clockid_t clock) {
+    struct timespec now;
+    CHECK(clock_gettime(clock, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Computes for some milliseconds of this thread's time; the result depends on the seed alone. */
+static inline uint64_t compute(uint64_t seed, unsigned rounds) {
+    uint64_t x = seed * 2 + 1;
+    for (unsigned i = 0; i < rounds * 1000; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    return x;
+}
