@@ -7,6 +7,7 @@
 use crate::migrate::capture::restart;
 use crate::migrate::inject;
 use crate::migrate::pages::{self, PageMap, Region};
+use crate::process::descriptors;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
@@ -55,12 +56,10 @@ impl Away {
         }
     }
 
-    /// A thread that we were steering was killed, and with it the process: only its leader's end, which
-    /// is reported last, says how.
+    /// A thread that we were steering was killed, and with it the process.
     pub(super) fn thread_ended(&mut self, tid: ThreadId) -> Trouble {
         if tid != self.deputy.pid {
-            // An error here means that the leader has been reaped already.
-            while let Ok(Report::Stopped(_)) = wait::wait_for(self.deputy.pid) {}
+            wait::reap_process(self.deputy.pid);
         }
         Trouble::ProcessEnded
     }
@@ -370,16 +369,20 @@ impl Away {
         arguments: [u64; 5],
         mask: SignalSet,
     ) -> Result<(), Trouble> {
-        const MAP_PRIVATE_FIXED: u64 = 0x02 | 0x10;
-        const MAP_TYPE_AND_FIXED: u64 = 0x0f | 0x10;
+        const MAP_FIXED: u64 = 0x10;
+        const MAP_SHARED_BIT: u64 = 0x01;
         let [length, protection, flags, descriptor, offset] = arguments;
         let range = start..start.saturating_add(length);
         let scratch = self.deputy.scratch.range();
         let overlaps = range.start < scratch.end && scratch.start < range.end;
-        if flags & MAP_TYPE_AND_FIXED != MAP_PRIVATE_FIXED || overlaps {
+        if flags & MAP_FIXED == 0 || overlaps {
             return Err(Trouble::Protocol(
                 "the guest asks for an impossible mapping".to_owned(),
             ));
+        }
+        if flags & MAP_SHARED_BIT != 0 && !self.is_read_only(descriptor) {
+            // The program makes the call again, at home.
+            return self.return_injected(tid, call, restart::ERESTARTNOINTR, None);
         }
         self.take_mask(tid, mask)?;
         self.note_visible("mmap");
@@ -399,6 +402,15 @@ impl Away {
             })?;
         }
         self.return_injected(tid, call, result, Some(range))
+    }
+
+    /// Whether a descriptor of the process cannot be written to: a mapping of it cannot become writable.
+    fn is_read_only(&self, descriptor: u64) -> bool {
+        const O_ACCMODE: u32 = 3;
+        let pid = self.deputy.pid.cast_unsigned();
+        let number = u32::try_from(descriptor).ok();
+        let info = number.and_then(|number| descriptors::read_info(pid, number).ok());
+        info.is_some_and(|info| info.flags & O_ACCMODE == 0)
     }
 
     /// The guest has put fresh memory somewhere: so does the deputy.

@@ -16,7 +16,7 @@ use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{self, SIGNAL_ACTION_BYTES, SignalSet, numbers};
-use crate::sys::wait::{self, Report};
+use crate::sys::wait;
 
 use super::departure;
 use super::supervisor::{Away, Trouble};
@@ -112,10 +112,7 @@ impl Away {
         if let Err(error) = signal::send_to_process(pid, numbers::SIGKILL) {
             log::debug!("process {pid} had ended already: {error}");
         }
-        while !matches!(
-            wait::wait_for(pid),
-            Ok(Report::Exited(_) | Report::Killed(_)) | Err(_)
-        ) {}
+        wait::reap_process(pid);
     }
 }
 

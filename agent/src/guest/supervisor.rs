@@ -601,10 +601,7 @@ impl Supervisor {
         if let Err(error) = signal::send_to_process(leader, numbers::SIGKILL) {
             log::debug!("guest {leader} had ended already: {error}");
         }
-        while !matches!(
-            wait::wait_for(leader),
-            Ok(Report::Exited(_) | Report::Killed(_)) | Err(_)
-        ) {}
+        wait::reap_process(leader);
         if let Some(request) = self.dismissed {
             let (destination, result) = (Destination::Home, Ok(MoveReport::default()));
             let done = FromSupervisor::MoveDone {

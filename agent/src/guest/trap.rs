@@ -5,11 +5,12 @@
 
 use std::io;
 
+use crate::migrate::capture::restart;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, CallPhase, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
-use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction};
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::{
     self, Answer, Class, Facts, Fault, Forward, Limits, Memory, PlanError, SignalMask, SpecialCall,
@@ -197,7 +198,7 @@ impl Supervisor {
     }
 
     /// The thread's mask; what goes home with it makes home know it.
-    fn current_mask(&mut self, thread: ThreadId) -> Result<crate::sys::signal::SignalSet, Trouble> {
+    fn current_mask(&mut self, thread: ThreadId) -> Result<SignalSet, Trouble> {
         let mask = ptrace::signal_mask(thread)?;
         if let Some(known) = self.guest.by_thread(thread) {
             known.mask_at_home = mask;
@@ -288,7 +289,10 @@ impl Supervisor {
     /// Maps fresh memory here and the file at home, at the same address; home sends the contents.
     fn map_file(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         const MAP_TYPE: u64 = 0x0f;
+        const MAP_SHARED: u64 = 0x01;
         const MAP_PRIVATE: u64 = 0x02;
+        const MAP_SHARED_VALIDATE: u64 = 0x03;
+        const PROT_WRITE: u64 = 0x02;
         const MAP_FIXED: u64 = 0x10;
         const MAP_ANONYMOUS: u64 = 0x20;
         const MAP_GROWSDOWN: u64 = 0x100;
@@ -296,15 +300,21 @@ impl Supervisor {
         const MAP_HUGETLB: u64 = 0x40000;
         const SPECIAL: u64 = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB;
         let [_, length, protection, flags, descriptor, offset] = trap.arguments;
-        let is_plain = flags & MAP_TYPE == MAP_PRIVATE && flags & SPECIAL == 0;
-        if !is_plain {
+        // What is only read is as good as private; home looks whether it could be written.
+        let is_read_only = protection & PROT_WRITE == 0;
+        let is_copy = match flags & MAP_TYPE {
+            MAP_PRIVATE => true,
+            MAP_SHARED | MAP_SHARED_VALIDATE => is_read_only && flags & MAP_ANONYMOUS == 0,
+            _ => false,
+        };
+        if !is_copy || flags & SPECIAL != 0 {
             return self.go_home_for(trap, "it maps shared or special memory".to_owned());
         }
         if flags & MAP_ANONYMOUS != 0 {
             return self.map_fresh(trap);
         }
         let mut registers = trap.registers;
-        registers.r10 = flags | MAP_ANONYMOUS;
+        registers.r10 = flags & !MAP_TYPE | MAP_PRIVATE | MAP_ANONYMOUS;
         registers.r8 = u64::MAX;
         registers.r9 = 0;
         ptrace::set_registers(trap.thread, &registers)?;
@@ -410,7 +420,7 @@ impl Supervisor {
         call: u64,
         result: i64,
         payload: &[u8],
-        signal: Option<crate::sys::signal::SignalInfo>,
+        signal: Option<SignalInfo>,
     ) -> Result<Next, Trouble> {
         let unknown = || {
             Trouble::Protocol(format!(
@@ -456,17 +466,31 @@ impl Supervisor {
                 Ok(Next::Continue)
             }
             Completion::MapFile { start, length } if (-4095..0).contains(&result) => {
-                let arguments = [start, length, 0, 0, 0, 0];
-                let mask = ptrace::signal_mask(thread)?;
-                ptrace::set_signal_mask(thread, crate::sys::signal::SignalSet::ALL)?;
-                self.guest
-                    .scratch
-                    .call(thread, number::SYS_munmap, arguments)?;
-                ptrace::set_signal_mask(thread, mask)?;
-                self.resume_with(thread, result)
+                self.unmap(thread, start, length)?;
+                if result != restart::ERESTARTNOINTR {
+                    return self.resume_with(thread, result);
+                }
+                let mut registers = ptrace::registers(thread)?;
+                registers.rewind_to_call(pending.number);
+                ptrace::set_registers(thread, &registers)?;
+                self.set_state(thread, ThreadState::Stopped);
+                Ok(Next::GoHome(Some(
+                    "it maps a file that it may write to, shared".to_owned(),
+                )))
             }
             _ => self.resume_with(thread, result),
         }
+    }
+
+    fn unmap(&mut self, thread: ThreadId, start: u64, length: u64) -> Result<(), Trouble> {
+        let mask = ptrace::signal_mask(thread)?;
+        ptrace::set_signal_mask(thread, SignalSet::ALL)?;
+        let arguments = [start, length, 0, 0, 0, 0];
+        self.guest
+            .scratch
+            .call(thread, number::SYS_munmap, arguments)?;
+        ptrace::set_signal_mask(thread, mask)?;
+        Ok(())
     }
 
     fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {

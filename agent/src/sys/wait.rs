@@ -93,6 +93,23 @@ pub fn poll_for(thread: ThreadId) -> io::Result<Option<Report>> {
     Ok(wait_with(thread, libc::WNOHANG)?.map(|(_, report)| report))
 }
 
+/// Reaps all threads of a traced process that has been killed or is ending, the leader last: its end is
+/// not reported before those of the threads, which in turn wait for their tracer to take note.
+pub fn reap_process(leader: ThreadId) {
+    loop {
+        match wait_with(-1, 0) {
+            Ok(Some((thread, Report::Exited(_) | Report::Killed(_)))) if thread == leader => return,
+            Ok(Some((thread, Report::Stopped(_)))) => {
+                // It ends as soon as it runs; an error says that it has been killed by now.
+                let _ = super::ptrace::resume(thread, 0);
+            }
+            Ok(_) => {}
+            // No children: the leader was reaped before.
+            Err(_) => return,
+        }
+    }
+}
+
 /// The next report of any child or traced thread, if there is one now; none as well if there are no
 /// children at all.
 pub fn poll_any() -> io::Result<Option<(ThreadId, Report)>> {
