@@ -165,7 +165,7 @@ impl Away {
             .threads
             .iter()
             .find(|thread| thread.tid == tid);
-        let Some(Waiting::ForReturn(call)) = waiting.map(|thread| thread.waiting) else {
+        let Some(Waiting::ForReturn { call, .. }) = waiting.map(|thread| thread.waiting) else {
             return;
         };
         let last = self
@@ -571,6 +571,20 @@ impl Away {
         let call = registers.orig_rax;
         match (thread.waiting, outcome) {
             (Waiting::No, _) => {}
+            // Earlier portions count: an end before the last is a short write.
+            (
+                Waiting::ForReturn {
+                    done: done @ 1.., ..
+                },
+                Some(outcome),
+            ) => {
+                let last = match outcome {
+                    CallOutcome::Done { result, .. } => u64::try_from(*result).unwrap_or(0),
+                    _ => 0,
+                };
+                registers.rax = done + last;
+                registers.orig_rax = NO_CALL;
+            }
             (_, Some(CallOutcome::Done { result, .. })) => {
                 registers.rax = result.cast_unsigned();
                 registers.orig_rax = NO_CALL;

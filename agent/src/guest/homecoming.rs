@@ -32,7 +32,7 @@ impl Supervisor {
                 thread: thread.thread,
                 tid: thread.tid,
                 forwarded_call: match &thread.state {
-                    ThreadState::AwaitingReturn(pending) => Some(pending.call),
+                    ThreadState::AwaitingReturn(pending) => Some((pending.call, pending.done)),
                     _ => None,
                 },
             })

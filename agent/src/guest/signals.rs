@@ -36,6 +36,18 @@ impl Supervisor {
         Ok(Next::Continue)
     }
 
+    /// A signal that interrupted a call which has a result all the same.
+    pub(super) fn post_signal(
+        &mut self,
+        thread: ThreadId,
+        info: SignalInfo,
+    ) -> Result<(), Trouble> {
+        let leader = self.guest.leader;
+        self.guest
+            .by_thread(thread)
+            .map_or(Ok(()), |known| post(leader, known, info))
+    }
+
     /// A forwarded call was interrupted by a signal at home.
     pub(super) fn interrupt_call(
         &mut self,

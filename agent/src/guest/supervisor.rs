@@ -288,6 +288,7 @@ fn guest_of(built: Built, scratch: crate::migrate::inject::Scratch) -> Guest {
                 number: image.registers.orig_rax,
                 plan: None,
                 completion: Completion::Result,
+                done: 0,
             }),
             _ => ThreadState::Held,
         };

@@ -64,6 +64,8 @@ pub struct PendingCall {
     pub plan: Option<Plan>,
     /// What to do with its result besides.
     pub completion: Completion,
+    /// Bytes that earlier portions of a long write have written.
+    pub done: u64,
 }
 
 /// What the supervisor does when a call returns.

@@ -68,8 +68,9 @@ pub struct ThreadToCapture {
     pub thread: ThreadId,
     /// Home's number.
     pub tid: i32,
-    /// The forwarded call that it is waiting for, if any: its registers are taken as they are.
-    pub forwarded_call: Option<u64>,
+    /// The forwarded call that it is waiting for, if any, and what earlier portions of it have written: its
+    /// registers are taken as they are.
+    pub forwarded_call: Option<(u64, u64)>,
 }
 
 /// Kernel-internal results of interrupted calls (include/linux/errno.h); user space never sees them.
@@ -200,7 +201,7 @@ fn capture_registers(
         leave_critical_section(&mut registers, rseq.address, memory);
     }
     let waiting = match thread.forwarded_call {
-        Some(call) => Waiting::ForReturn(call),
+        Some((call, done)) => Waiting::ForReturn { call, done },
         None => settle_registers(&mut registers),
     };
     Ok(ThreadImage {

@@ -60,8 +60,13 @@ pub enum Waiting {
     /// It left home inside a call whose remaining time only home's kernel knows (ERESTART_RESTARTBLOCK):
     /// the deputy finishes it and the guest thread waits for its return.
     ForHome,
-    /// It comes home while the forwarded call of this number is under way there.
-    ForReturn(u64),
+    /// It comes home while a forwarded call is under way there.
+    ForReturn {
+        /// The call's number among the guest's.
+        call: u64,
+        /// Bytes that earlier portions of the same call have written.
+        done: u64,
+    },
 }
 
 /// An rseq(2) registration.
