@@ -233,6 +233,10 @@ impl Away {
                 }
                 Stop::Call => {
                     let result = ptrace::registers(tid)?.result();
+                    if result == EINTR && self.ends_with_our_stop(tid) {
+                        self.set_state(tid, DeputyState::Stopped);
+                        return Ok(CallOutcome::Again { writes: Vec::new() });
+                    }
                     if !restart::is_restart(result) {
                         return self.call_done(tid, result);
                     }
@@ -260,6 +264,19 @@ impl Away {
                 }
             }
         }
+    }
+
+    /// Whether a call has ended with EINTR only because we have stopped its thread (signal(7)).
+    fn ends_with_our_stop(&mut self, tid: ThreadId) -> bool {
+        let Some(DeputyState::Making(making)) = self.deputy.thread(tid).map(|thread| &thread.state)
+        else {
+            return false;
+        };
+        let restarts = making
+            .layout
+            .as_ref()
+            .is_some_and(|layout| layout.forward.facts.restart_after_stop);
+        restarts && !has_deliverable_signal(tid)
     }
 
     fn call_phase(&mut self, tid: ThreadId) -> CallPhase {
@@ -387,7 +404,7 @@ impl Away {
                     let end = address.saturating_add(payload.len() as u64);
                     let is_placed = address >= behind
                         && !payload.is_empty()
-                        && (address | payload.len() as u64) % PAGE_BYTES == 0
+                        && (address | payload.len() as u64).is_multiple_of(PAGE_BYTES)
                         && image
                             .mapping_at(address)
                             .is_some_and(|mapping| mapping.end >= end);
@@ -653,22 +670,28 @@ impl Away {
         )?)
     }
 
-    /// Signals that the guest has not heard, with their siginfo: a process may queue any to itself.
-    fn queue_again(&self, signals: &[UndeliveredSignal]) -> Result<(), Trouble> {
+    /// Signals that the guest has not heard, with their siginfo: a thread may queue any to itself
+    /// (rt_tgsigqueueinfo(2)).
+    pub(super) fn queue_again(&self, signals: &[UndeliveredSignal]) -> Result<(), Trouble> {
         let shared = self.deputy.scratch.shared;
-        let pid = self.deputy.pid;
-        for signal in signals {
-            self.deputy.memory.write(shared.data, &signal.info.0)?;
-            let number_of = i64::from(signal.info.signal()).cast_unsigned();
-            let arguments = [pid as u64, signal.tid as u64, number_of, shared.data, 0, 0];
-            let result = shared.call(pid, number::SYS_rt_tgsigqueueinfo, arguments)?;
+        for UndeliveredSignal { tid, info } in signals {
+            if !self.deputy.threads.iter().any(|thread| thread.tid == *tid) {
+                // A signal to a thread that has ended is lost natively, too.
+                continue;
+            }
+            self.deputy.memory.write(shared.data, &info.0)?;
+            let signal = i64::from(info.signal()).cast_unsigned();
+            let arguments = [
+                self.deputy.pid as u64,
+                *tid as u64,
+                signal,
+                shared.data,
+                0,
+                0,
+            ];
+            let result = shared.call(*tid, number::SYS_rt_tgsigqueueinfo, arguments)?;
             if result < 0 {
-                log::warn!(
-                    "{:?} for thread {} was lost: errno {}",
-                    signal.info,
-                    signal.tid,
-                    -result
-                );
+                log::warn!("{info:?} for thread {tid} was lost: errno {}", -result);
             }
         }
         Ok(())

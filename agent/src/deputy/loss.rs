@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::migrate::freeze;
+use crate::migrate::image::UndeliveredSignal;
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
@@ -41,15 +42,16 @@ impl Away {
             ptrace::set_signal_mask(tid, SignalSet::ALL)?;
         }
         self.restore_actions()?;
-        let signals: Vec<_> = self.unconfirmed.drain(..).collect();
-        let shared = self.deputy.scratch.shared;
+        let signals: Vec<UndeliveredSignal> = self
+            .unconfirmed
+            .drain(..)
+            .map(|sent| UndeliveredSignal {
+                tid: sent.tid,
+                info: sent.info,
+            })
+            .collect();
+        self.queue_again(&signals)?;
         let pid = self.deputy.pid;
-        for sent in signals {
-            self.deputy.memory.write(shared.data, &sent.info.0)?;
-            let signal = i64::from(sent.info.signal()).cast_unsigned();
-            let arguments = [pid as u64, sent.tid as u64, signal, shared.data, 0, 0];
-            shared.call(pid, number::SYS_rt_tgsigqueueinfo, arguments)?;
-        }
         self.deputy
             .scratch
             .unmap(pid, self.deputy.own_instruction)?;

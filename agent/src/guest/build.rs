@@ -254,7 +254,7 @@ impl Builder {
     /// Step 5: some of the program's pages.
     pub fn write_pages(&mut self, address: u64, contents: &[u8]) -> Result<(), BuildError> {
         let malformed = || BuildError::Impossible("home sent pages outside the program".into());
-        if contents.is_empty() || (address | contents.len() as u64) % PAGE_BYTES != 0 {
+        if contents.is_empty() || !(address | contents.len() as u64).is_multiple_of(PAGE_BYTES) {
             return Err(malformed());
         }
         let mut at = address;

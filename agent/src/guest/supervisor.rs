@@ -283,13 +283,13 @@ fn guest_of(built: Built, scratch: crate::migrate::inject::Scratch) -> Guest {
     let threads = built.threads.into_iter().map(|built| {
         let image = built.image;
         let state = match image.waiting {
-            Waiting::ForHome => ThreadState::AwaitingReturn(PendingCall {
+            Waiting::ForHome => ThreadState::AwaitingReturn(Box::new(PendingCall {
                 call: FINISHING_CALL,
                 number: image.registers.orig_rax,
                 plan: None,
                 completion: Completion::Result,
                 done: 0,
-            }),
+            })),
             _ => ThreadState::Held,
         };
         GuestThread {

@@ -46,7 +46,7 @@ pub enum ThreadState {
     /// It runs.
     Running,
     /// Stopped at a call that is under way at home.
-    AwaitingReturn(PendingCall),
+    AwaitingReturn(Box<PendingCall>),
     /// Would run, if job control had not stopped the process.
     Held,
     /// Stopped for the way home.

@@ -146,7 +146,7 @@ impl Supervisor {
             completion,
             done: 0,
         };
-        self.set_state(trap.thread, ThreadState::AwaitingReturn(pending));
+        self.set_state(trap.thread, ThreadState::AwaitingReturn(Box::new(pending)));
     }
 
     fn forward(
@@ -464,7 +464,7 @@ impl Supervisor {
             }
         }
         if pending.done > 0 || is_cut_write(&pending) {
-            return self.continue_write(thread, pending, result, signal);
+            return self.continue_write(thread, &pending, result, signal);
         }
         if let Some(info) = signal {
             return self.interrupt_call(thread, pending.number, result, info);
@@ -496,7 +496,7 @@ impl Supervisor {
     fn continue_write(
         &mut self,
         thread: ThreadId,
-        pending: PendingCall,
+        pending: &PendingCall,
         result: i64,
         signal: Option<SignalInfo>,
     ) -> Result<Next, Trouble> {
@@ -506,7 +506,7 @@ impl Supervisor {
             .map_or(0, |plan| plan.request().args[2]);
         let written = u64::try_from(result).unwrap_or(0);
         let done = pending.done + written;
-        if written == portion && is_cut_write(&pending) && signal.is_none() {
+        if written == portion && is_cut_write(pending) && signal.is_none() {
             return self.write_portion(thread, pending.number, done);
         }
         if done == 0 {
@@ -548,13 +548,13 @@ impl Supervisor {
             return Ok(Next::Continue);
         };
         let tid = known.tid;
-        known.state = ThreadState::AwaitingReturn(PendingCall {
+        known.state = ThreadState::AwaitingReturn(Box::new(PendingCall {
             call,
             number,
             plan: Some(plan),
             completion,
             done,
-        });
+        }));
         let header = ToDeputy::Call {
             tid,
             call,
