@@ -16,13 +16,29 @@ use crate::syscall::{self, Request};
 use crate::wire::migration::ToGuest;
 
 use super::supervisor::{Away, Fate, Trouble};
-use super::threads::{CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
+use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
 
+const EINTR: i64 = -4;
 const EAGAIN: i64 = -11;
+const EPIPE: i64 = -32;
 
 /// How often a thread that makes a call is asked whether it has ended before others are listened to:
 /// about 20 us.
 const SHORT_CALL_POLLS: usize = 60;
+
+/// Whether a call's end and a signal for its own thread go together: a signal that it has sent, or that has
+/// ended it. The program hears it before the call returns (kill(2), pipe(7)).
+fn may_have_raised(call: i64, result: i64) -> bool {
+    matches!(result, EINTR | EPIPE)
+        || matches!(
+            call,
+            number::SYS_kill
+                | number::SYS_tkill
+                | number::SYS_tgkill
+                | number::SYS_rt_sigqueueinfo
+                | number::SYS_rt_tgsigqueueinfo
+        )
+}
 
 impl Away {
     /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it.
@@ -30,8 +46,8 @@ impl Away {
         let is_held = self.deputy.is_stopped;
         match self.known(tid)?.state {
             DeputyState::Stopped => return Ok(true),
-            DeputyState::Parked if is_held => return Ok(false),
-            DeputyState::Parked => {}
+            DeputyState::Parked | DeputyState::Delivering(_) if is_held => return Ok(false),
+            DeputyState::Parked | DeputyState::Delivering(_) => {}
             DeputyState::Making(_) | DeputyState::Ending => {
                 return Err(Trouble::Protocol(format!(
                     "thread {tid} does two things at once"
@@ -110,6 +126,18 @@ impl Away {
         self.begin(tid, call, Some(layout))
     }
 
+    /// Has the guest make a call again, because it has not yet heard a signal that would have interrupted
+    /// the call: as if the signal had come just before it.
+    pub(super) fn postpone_call(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
+        self.take_mask(tid, mask)?;
+        self.return_injected(tid, call, restart::ERESTARTNOINTR, None)
+    }
+
     /// Gives a woken thread the mask that its guest has.
     fn take_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
         self.known(tid)?.mask = mask;
@@ -159,13 +187,11 @@ impl Away {
         let entry = ptrace::call_phase(tid)? == ptrace::CallPhase::Entry;
         let registers = ptrace::registers(tid)?;
         let result = registers.result();
-        let Some(DeputyThread {
-            state: DeputyState::Making(making),
-            ..
-        }) = self.deputy.thread(tid)
-        else {
-            ptrace::resume(tid, 0)?;
-            return Ok(());
+        let making = match self.deputy.thread(tid).map(|thread| &mut thread.state) {
+            Some(DeputyState::Making(making)) => making,
+            Some(DeputyState::Delivering(_)) if entry => return self.end_delivery(tid),
+            Some(DeputyState::Delivering(_)) => return Ok(ptrace::resume_to_call(tid, 0)?),
+            _ => return Ok(ptrace::resume(tid, 0)?),
         };
         if entry {
             making.phase = CallPhase::Inside;
@@ -177,7 +203,29 @@ impl Away {
             ptrace::resume_to_call(tid, 0)?;
             return Ok(());
         }
-        self.finish(tid, result, None)
+        let Some(answer) = self.conclude(tid, result, None)? else {
+            return Ok(());
+        };
+        if may_have_raised(registers.orig_rax.cast_signed(), result) {
+            self.deputy.park_after_signals(tid, answer)?;
+            return Ok(());
+        }
+        self.channel.send(&answer.header, &answer.payload)?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// The thread has heard all signals that had to come before its answer, and falls asleep.
+    fn end_delivery(&mut self, tid: ThreadId) -> Result<(), Trouble> {
+        let state = self
+            .deputy
+            .thread(tid)
+            .map(|thread| std::mem::replace(&mut thread.state, DeputyState::Parked));
+        if let Some(DeputyState::Delivering(answer)) = state {
+            self.channel.send(&answer.header, &answer.payload)?;
+        }
+        ptrace::resume(tid, 0)?;
+        Ok(())
     }
 
     /// A call is over: tells the guest, and lets the thread sleep again.
@@ -187,12 +235,27 @@ impl Away {
         result: i64,
         signal: Option<SignalInfo>,
     ) -> Result<(), Trouble> {
-        let Some(thread) = self.deputy.thread(tid) else {
+        let Some(answer) = self.conclude(tid, result, signal)? else {
             return Ok(());
+        };
+        self.channel.send(&answer.header, &answer.payload)?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// What the guest is to be told of the call that its thread was making.
+    fn conclude(
+        &mut self,
+        tid: ThreadId,
+        result: i64,
+        signal: Option<SignalInfo>,
+    ) -> Result<Option<Answer>, Trouble> {
+        let Some(thread) = self.deputy.thread(tid) else {
+            return Ok(None);
         };
         let state = std::mem::replace(&mut thread.state, DeputyState::Stopped);
         let DeputyState::Making(making) = state else {
-            return Ok(());
+            return Ok(None);
         };
         let (header, payload, last) = match &making.layout {
             Some(layout) => {
@@ -216,9 +279,7 @@ impl Away {
         if let Some(thread) = self.deputy.thread(tid) {
             thread.last_return = Some(last);
         }
-        self.channel.send(&header, &payload)?;
-        self.deputy.park(tid)?;
-        Ok(())
+        Ok(Some(Answer { header, payload }))
     }
 
     fn last_return(
@@ -288,10 +349,28 @@ impl Away {
         ))
     }
 
-    /// The guest's thread has a new signal mask.
-    pub(super) fn on_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
+    /// The guest's thread has a new signal mask. With `call` it waits for the signals that this lets
+    /// through: they are heard before sigprocmask(2) returns.
+    pub(super) fn on_mask(
+        &mut self,
+        tid: ThreadId,
+        call: Option<u64>,
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
         self.known(tid)?.mask = mask;
-        self.deputy.park(tid)?;
+        let Some(call) = call else {
+            self.deputy.park(tid)?;
+            return Ok(());
+        };
+        let header = ToGuest::Return {
+            tid,
+            call,
+            result: 0,
+            signal: None,
+        };
+        let payload = Vec::new();
+        self.deputy
+            .park_after_signals(tid, Answer { header, payload })?;
         Ok(())
     }
 

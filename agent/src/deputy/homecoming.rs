@@ -184,6 +184,7 @@ impl Away {
         };
         homecoming.own_memory.extend(mapped);
         let outcome = match signal {
+            None if restart::is_restart(result) => CallOutcome::Again { writes },
             None => CallOutcome::Done { result, writes },
             Some(info) => {
                 homecoming.signals.push(UndeliveredSignal { tid, info });

@@ -8,7 +8,7 @@
 use crate::migrate::capture::restart;
 use crate::migrate::freeze;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::signal::SignalAction;
+use crate::sys::signal::{SignalAction, SignalSet};
 use crate::sys::wait::Stop;
 use crate::wire::migration::ToGuest;
 
@@ -30,7 +30,9 @@ impl Away {
     /// Lets a thread go on with what it was doing.
     fn go_on(&mut self, tid: ThreadId, signal: i32) -> Result<(), Trouble> {
         match self.deputy.thread(tid).map(|thread| &thread.state) {
-            Some(DeputyState::Making(_)) => ptrace::resume_to_call(tid, signal)?,
+            Some(DeputyState::Making(_) | DeputyState::Delivering(_)) => {
+                ptrace::resume_to_call(tid, signal)?;
+            }
             _ => ptrace::resume(tid, signal)?,
         }
         Ok(())
@@ -73,6 +75,12 @@ impl Away {
     /// The guest's supervisor has received this many signals.
     pub(super) fn confirm_signals(&mut self, received: u64) {
         self.unconfirmed.retain(|sent| sent.number > received);
+    }
+
+    /// Whether a signal that `mask` lets through is on its way to the guest's thread.
+    pub(super) fn is_unheard(&self, tid: ThreadId, mask: SignalSet) -> bool {
+        let mut sent = self.unconfirmed.iter();
+        sent.any(|sent| sent.tid == tid && !mask.contains(sent.info.signal()))
     }
 
     /// Job control stops the process: the guest's threads must stand still, too.

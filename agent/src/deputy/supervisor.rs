@@ -221,10 +221,16 @@ impl Away {
                 call,
                 request,
                 mask,
+                signals_received,
             } => {
-                self.on_call(tid, call, &request, mask, payload)?;
+                self.confirm_signals(signals_received);
+                if self.is_unheard(tid, mask) {
+                    self.postpone_call(tid, call, mask)?;
+                } else {
+                    self.on_call(tid, call, &request, mask, payload)?;
+                }
             }
-            ToDeputy::Mask { tid, mask } => self.on_mask(tid, mask)?,
+            ToDeputy::Mask { tid, call, mask } => self.on_mask(tid, call, mask)?,
             ToDeputy::Action {
                 tid,
                 call,

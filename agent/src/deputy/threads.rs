@@ -10,6 +10,7 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Layout;
+use crate::wire::migration::ToGuest;
 
 use super::scratch::DeputyScratch;
 
@@ -43,7 +44,9 @@ pub struct Deputy {
 /// What a thread is doing.
 ///
 /// ```text
-///   Stopped --> Parked <--> Making
+///   Stopped --> Parked ------> Making
+///                 ^               |
+///                 +-- Delivering <+
 /// ```
 #[derive(Debug)]
 pub enum DeputyState {
@@ -53,8 +56,19 @@ pub enum DeputyState {
     Parked,
     /// Executes a call for its guest thread.
     Making(Box<MakingCall>),
+    /// On its way to sleep, hearing the signals that the guest must hear before this answer.
+    Delivering(Box<Answer>),
     /// Was told to end.
     Ending,
+}
+
+/// What the guest is told when its call is over.
+#[derive(Debug)]
+pub struct Answer {
+    /// `Return` or `Finished`.
+    pub header: ToGuest,
+    /// The call's output buffers.
+    pub payload: Vec<u8>,
 }
 
 /// A call under way.
@@ -135,15 +149,31 @@ impl Deputy {
 
     /// Lets a stopped thread sleep and hear signals.
     pub fn park(&mut self, tid: ThreadId) -> std::io::Result<()> {
+        if self.lead_to_sleep(tid, DeputyState::Parked)? {
+            ptrace::resume(tid, 0)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::park`], but stops once more when the thread has heard all signals that are pending for
+    /// it: the kernel delivers them before it lets the thread enter its sleep.
+    pub fn park_after_signals(&mut self, tid: ThreadId, answer: Answer) -> std::io::Result<()> {
+        if self.lead_to_sleep(tid, DeputyState::Delivering(Box::new(answer)))? {
+            ptrace::resume_to_call(tid, 0)?;
+        }
+        Ok(())
+    }
+
+    fn lead_to_sleep(&mut self, tid: ThreadId, state: DeputyState) -> std::io::Result<bool> {
         let instruction = self.scratch.shared.instruction();
         let Some(thread) = self.thread(tid) else {
-            return Ok(());
+            return Ok(false);
         };
         let mut registers = thread.base;
         registers.enter_call(instruction, number::SYS_pause as u64, [0; 6]);
         ptrace::set_signal_mask(tid, thread.mask)?;
         ptrace::set_registers(tid, &registers)?;
-        thread.state = DeputyState::Parked;
-        ptrace::resume(tid, 0)
+        thread.state = state;
+        Ok(true)
     }
 }

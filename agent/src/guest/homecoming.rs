@@ -15,7 +15,7 @@ use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::ToDeputy;
 
 use super::supervisor::{Supervisor, Trouble};
-use super::threads::ThreadState;
+use super::threads::{Completion, ThreadState};
 
 /// How long the threads may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,11 @@ impl Supervisor {
                 thread: thread.thread,
                 tid: thread.tid,
                 forwarded_call: match &thread.state {
-                    ThreadState::AwaitingReturn(pending) => Some((pending.call, pending.done)),
+                    ThreadState::AwaitingReturn(pending)
+                        if pending.completion != Completion::None =>
+                    {
+                        Some((pending.call, pending.done))
+                    }
                     _ => None,
                 },
             })

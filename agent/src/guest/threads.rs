@@ -73,6 +73,8 @@ pub struct PendingCall {
 pub enum Completion {
     /// Puts the result into the thread's register.
     Result,
+    /// Nothing: the call has been made here.
+    None,
     /// Lets the thread make the call here as well if it succeeded at home.
     MirrorIfDone,
     /// Lets the thread make its clone here, with the id that home has given.

@@ -58,6 +58,9 @@ impl Supervisor {
             number: registers.orig_rax,
             arguments: registers.arguments(),
         };
+        if self.has_signal_to_hear(thread)? {
+            return self.make_again(thread, trap.number);
+        }
         let is_clone = [number::SYS_clone, number::SYS_clone3].contains(&trap.number.cast_signed());
         if is_clone && self.makes_thread(&trap) {
             return self.start_thread(&trap);
@@ -181,6 +184,7 @@ impl Supervisor {
             call,
             request: plan.request(),
             mask,
+            signals_received: self.signals_received,
         };
         self.await_return(trap, call, Some(plan), completion);
         self.channel.send(&header, &payload)?;
@@ -230,21 +234,47 @@ impl Supervisor {
     fn run_here_and_tell_mask(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         self.finish_here(trap.thread)?;
         let mask = ptrace::signal_mask(trap.thread)?;
-        let is_news = self.guest.by_thread(trap.thread).is_some_and(|known| {
-            let is_news = known.mask_at_home != mask;
-            known.mask_at_home = mask;
-            is_news
-        });
-        if is_news {
-            self.channel.send(
-                &ToDeputy::Mask {
-                    tid: trap.tid,
-                    mask,
-                },
-                &[],
-            )?;
+        let Some(known) = self.guest.by_thread(trap.thread) else {
+            return Ok(Next::Continue);
+        };
+        let before = std::mem::replace(&mut known.mask_at_home, mask);
+        if before == mask {
+            return self.run_here(trap);
         }
-        self.run_here(trap)
+        let call = before.has_more_than(mask).then(|| self.next_call());
+        let tid = trap.tid;
+        self.channel
+            .send(&ToDeputy::Mask { tid, call, mask }, &[])?;
+        match call {
+            None => self.run_here(trap),
+            Some(call) => {
+                self.await_return(trap, call, None, Completion::None);
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    /// Whether a signal that the thread does not block waits for it to run on.
+    fn has_signal_to_hear(&mut self, thread: ThreadId) -> Result<bool, Trouble> {
+        let is_expected = self
+            .guest
+            .by_thread(thread)
+            .is_some_and(|known| !known.signals.is_empty());
+        if !is_expected {
+            return Ok(false);
+        }
+        let mask = ptrace::signal_mask(thread)?;
+        let queued = ptrace::queued_signals(thread, false)?;
+        Ok(queued.iter().any(|info| !mask.contains(info.signal())))
+    }
+
+    /// The thread makes its call again after the signals that wait for it.
+    fn make_again(&mut self, thread: ThreadId, number: u64) -> Result<Next, Trouble> {
+        let mut registers = ptrace::registers(thread)?;
+        registers.rewind_to_call(number);
+        ptrace::set_registers(thread, &registers)?;
+        self.guest.run(thread, 0)?;
+        Ok(Next::Continue)
     }
 
     fn change_action(&mut self, trap: &Trap) -> Result<Next, Trouble> {
@@ -444,6 +474,17 @@ impl Supervisor {
         if pending.call != call {
             return Err(unknown());
         }
+        if pending.completion == Completion::None {
+            self.guest.run(thread, 0)?;
+            return Ok(Next::Continue);
+        }
+        let is_postponed = result == restart::ERESTARTNOINTR && signal.is_none();
+        if is_postponed && pending.plan.is_some() {
+            return match pending.done {
+                0 => self.make_again(thread, pending.number),
+                done => self.write_portion(thread, pending.number, done),
+            };
+        }
         if let Some(plan) = &pending.plan {
             let writes = plan
                 .scatter(result, payload)
@@ -560,6 +601,7 @@ impl Supervisor {
             call,
             request,
             mask,
+            signals_received: self.signals_received,
         };
         self.channel.send(&header, &payload)?;
         Ok(Next::Continue)

@@ -33,6 +33,11 @@ impl SignalSet {
         (1..=SIGNAL_MAX).contains(&signal) && self.0 & (1 << (signal - 1)) != 0
     }
 
+    /// Whether the set has signals that `other` has not.
+    pub fn has_more_than(self, other: SignalSet) -> bool {
+        self.0 & !other.0 != 0
+    }
+
     /// The set without `signal`.
     #[must_use]
     pub fn without(self, signal: i32) -> SignalSet {

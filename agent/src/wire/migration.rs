@@ -135,11 +135,15 @@ pub enum ToDeputy {
         request: syscall::Request,
         /// The thread's signal mask.
         mask: SignalSet,
+        /// How many `Signal` messages its supervisor had received.
+        signals_received: u64,
     },
     /// The thread's signal mask has changed.
     Mask {
         /// The thread.
         tid: i32,
+        /// As of `Call`, if signals were unblocked: answered by `Return`, behind those that were pending.
+        call: Option<u64>,
         /// Its mask now.
         mask: SignalSet,
     },
