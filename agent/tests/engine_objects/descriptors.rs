@@ -3,6 +3,11 @@
 use crate::conformance::{Program, conforms};
 
 #[test]
+fn files_keep_their_contents_offsets_and_names() {
+    conforms(&Program::dynamic("files"));
+}
+
+#[test]
 fn pipes_carry_every_byte() {
     conforms(&Program::statically_linked("pipes"));
 }
