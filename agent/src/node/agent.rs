@@ -39,10 +39,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub type Reply = Sender<ControlResponse>;
 
 /// Everything that can happen to an agent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the queue is made once, and events are moved, not kept"
-)]
 pub enum Event {
     /// A command asks for something.
     Request {

@@ -1,6 +1,8 @@
 //! The engine, one kernel object or behaviour at a time: small programs that check themselves are run
 //! natively, started away, left behind and travelling, and must look the same each time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod conformance;
 mod descriptors;
 mod endings;
@@ -8,6 +10,5 @@ mod memory;
 mod signals;
 mod surroundings;
 mod threads;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../two_supervisors/mod.rs"]
 mod two_supervisors;

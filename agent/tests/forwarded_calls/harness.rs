@@ -180,7 +180,7 @@ fn without_pointers(bytes: &[u8], base: u64) -> Vec<u64> {
 fn check_result(name: &str, result: i64, expect: Expect) {
     match expect {
         Expect::Same | Expect::Success | Expect::Padded => {
-            assert!(result >= 0, "{name} fails with {result}")
+            assert!(result >= 0, "{name} fails with {result}");
         }
         Expect::Error(error) => assert_eq!(result, -i64::from(error), "{name}"),
         Expect::Whatever => {}

@@ -154,6 +154,7 @@ fn sleeps_and_timers_tell_what_they_must() {
 
 #[test]
 fn children_are_waited_for_with_status_and_usage() {
+    #[expect(clippy::zombie_processes, reason = "the forwarded call waits for it")]
     let child = |code: u32| {
         let child = Command::new("/bin/sh")
             .arg("-c")

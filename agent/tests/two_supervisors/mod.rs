@@ -1,6 +1,9 @@
 //! Both supervisors of a process on one machine, connected over loopback, with the test in place of the
 //! two agents: the engine without cluster, jobs or commands.
 
+// Every test that has this module compiles it for itself and uses its own part of it.
+#![allow(dead_code)]
+
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};

@@ -21,7 +21,8 @@ int main(void) {
                 last[c] = now;
             }
         struct timeval tv;
-        CHECK(gettimeofday(&tv, 0) == 0 && tv.tv_sec - time(0) <= 0);
+        /* time(2) is as coarse as the timer's tick: it may still be in the second before. */
+        CHECK(gettimeofday(&tv, 0) == 0 && tv.tv_sec - time(0) <= 1);
     } while (!gate_is_open());
     puts("time went on");
     return 0;

@@ -3,7 +3,7 @@
 mod arguments;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn run(command: Commands) -> Result<ExitCode, LabError> {
         Commands::Down(Down { name }) => Lab::attach(&name)?.down()?,
         Commands::List(List {}) => list()?,
         Commands::Exec(exec) => return execute(&exec),
-        Commands::Log(Log { name, node }) => print!("{}", Lab::attach(&name)?.node(&node).log()?),
+        Commands::Log(Log { name, node }) => print(&Lab::attach(&name)?.node(&node).log()?)?,
         Commands::Cut(Cut { name, a, b }) => Lab::attach(&name)?.cut(&a, &b)?,
         Commands::Heal(heal) => end_faults(&heal)?,
         Commands::Loss(Loss { name, percent }) => Lab::attach(&name)?.lose(percent)?,
@@ -107,17 +107,16 @@ fn bring_up(up: &Up) -> Result<(), LabError> {
     }
     lab.release(owner)?;
     let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "Lab \"{}\" is up: {} nodes in {seconds:.1} s.",
-        up.name, up.nodes
-    );
     let name = if up.name == default_name() {
         String::new()
     } else {
         format!(" --name {}", up.name)
     };
-    println!("Try \"lab exec{name} n1 -- limosa nodes\"; end it by \"lab down{name}\".");
-    Ok(())
+    print(&format!(
+        "Lab \"{}\" is up: {} nodes in {seconds:.1} s.\n\
+         Try \"lab exec{name} n1 -- limosa nodes\"; end it by \"lab down{name}\".\n",
+        up.name, up.nodes
+    ))
 }
 
 fn boot_of(word: &str, target: &std::path::Path) -> Result<Boot, LabError> {
@@ -175,16 +174,16 @@ fn list() -> Result<(), LabError> {
     for name in StateDirectory::names()? {
         match Lab::attach(&name).and_then(|lab| lab.status()) {
             Ok(status) => {
-                println!("{name}");
-                status.nodes.iter().for_each(show_node);
+                print(&format!("{name}\n"))?;
+                status.nodes.iter().try_for_each(show_node)?;
             }
-            Err(error) => println!("{name}  ({error})"),
+            Err(error) => print(&format!("{name}  ({error})\n"))?,
         }
     }
     Ok(())
 }
 
-fn show_node(node: &NodeStatus) {
+fn show_node(node: &NodeStatus) -> Result<(), LabError> {
     let kind = if node.is_vm {
         "virtual machine"
     } else {
@@ -196,7 +195,7 @@ fn show_node(node: &NodeStatus) {
         NodeState::Off => "off".into(),
     };
     let cable = if node.plugged { "" } else { ", unplugged" };
-    println!("  {:<5} {kind:<15} {state}{cable}", node.name);
+    print(&format!("  {:<5} {kind:<15} {state}{cable}\n", node.name))
 }
 
 fn execute(exec: &Exec) -> Result<ExitCode, LabError> {
@@ -257,7 +256,21 @@ fn serve() -> Result<(), LabError> {
     let served = daemon::run(config);
     if let Err(error) = &served {
         // To whoever waits for "ready"; the log, which has it too, may be gone with the lab.
-        println!("{error}");
+        print(&format!("{error}\n"))?;
     }
     served
+}
+
+/// Writes to standard output. A reader that wants no more, as head(1) does, is no error.
+fn print(text: &str) -> Result<(), LabError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(LabError::doing("write to standard output")(error))
+        }
+        _ => Ok(()),
+    }
 }
