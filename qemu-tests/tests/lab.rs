@@ -348,6 +348,21 @@ fn control_c_during_lab_up_leaves_nothing() {
 }
 
 #[test]
+fn a_command_whose_reader_is_gone_ends_in_peace() {
+    let _lab = start(&idle(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(LAB)
+        .arg("list")
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    assert_eq!(said, "");
+}
+
+#[test]
 fn two_labs_do_not_hear_each_other() {
     let (one, other) = (start(&idle(1)), start(&idle(2)));
     let server = echo_server(&one.node("n1"));
