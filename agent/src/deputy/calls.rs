@@ -15,7 +15,7 @@ use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::{self, Request};
 use crate::wire::migration::ToGuest;
 
-use super::supervisor::{Away, Fate, Trouble};
+use super::away::{Away, Fate, Trouble};
 use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
 
 const EINTR: i64 = -4;

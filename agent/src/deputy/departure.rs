@@ -28,8 +28,8 @@ use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveError, NodeName};
 
+use super::away::Away;
 use super::scratch::{DeputyScratch, ScratchError};
-use super::supervisor::Away;
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
 /// How long the remote node may take to make an empty guest, and to complete it.
@@ -421,7 +421,7 @@ pub fn settled_in_place(image: &ThreadImage, before: Registers, is_overwritten: 
 impl Away {
     /// Step 5, after `Commit`: parks the threads, and lets those that left home inside a call which only
     /// this kernel can continue go on with it.
-    fn settle_in(&mut self) -> Result<(), super::supervisor::Trouble> {
+    fn settle_in(&mut self) -> Result<(), super::away::Trouble> {
         let threads: Vec<(ThreadId, bool)> = self
             .deputy
             .threads

@@ -16,51 +16,34 @@ use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, UndeliveredSi
 use crate::migrate::inject;
 use crate::migrate::pages::{self, PageMap};
 use crate::process::maps::{self, Mapping};
-use crate::process::status;
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
-use crate::sys::signal::{SignalInfo, SignalSet};
-use crate::sys::wait::{self, Report, Stop};
+use crate::sys::signal::SignalSet;
+use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 
+use super::away::{Away, Trouble};
 use super::departure;
+use super::in_flight::CallOutcome;
 use super::layout;
-use super::supervisor::{Away, Trouble};
-use super::threads::{CallPhase, DeputyState, LastReturn};
+use super::threads::DeputyState;
 
 /// How long the guest's pages may be on their way without any arriving.
 const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EINTR: i64 = -4;
-const SA_RESTART: u64 = 0x1000_0000;
-
-/// What became of the call that a guest thread was in when it was stopped.
-#[derive(Debug)]
-enum CallOutcome {
-    /// It has this result, and has left these bytes in memory.
-    Done {
-        result: i64,
-        writes: Vec<(u64, Vec<u8>)>,
-    },
-    /// It is made again at home, from its beginning; what it has left in memory so far counts.
-    Again { writes: Vec<(u64, Vec<u8>)> },
-    /// It began then, and goes on at home for the time that remains of it.
-    Remaining { began: Instant },
-    /// It uses the program's own buffers, and the kernel can simply continue it.
-    Continues,
-}
 
 /// A homecoming under way.
-struct Homecoming {
-    image: Box<ProcessImage>,
+pub(super) struct Homecoming {
+    pub(super) image: Box<ProcessImage>,
     /// Signals to be queued again.
-    signals: Vec<UndeliveredSignal>,
+    pub(super) signals: Vec<UndeliveredSignal>,
     /// Outcomes of calls under way, by thread.
-    outcomes: Vec<(ThreadId, CallOutcome)>,
+    pub(super) outcomes: Vec<(ThreadId, CallOutcome)>,
     /// Memory whose contents are the deputy's own.
-    own_memory: Vec<std::ops::Range<u64>>,
+    pub(super) own_memory: Vec<std::ops::Range<u64>>,
 }
 
 impl Away {
@@ -156,204 +139,6 @@ impl Away {
                 Report::Stopped(_) => ptrace::resume(tid, 0)?,
             }
         }
-    }
-
-    /// The guest's thread may not have heard of its call's return any more.
-    fn take_last_return(&mut self, tid: ThreadId, homecoming: &mut Homecoming) {
-        let waiting = homecoming
-            .image
-            .threads
-            .iter()
-            .find(|thread| thread.tid == tid);
-        let Some(Waiting::ForReturn { call, .. }) = waiting.map(|thread| thread.waiting) else {
-            return;
-        };
-        let last = self
-            .deputy
-            .thread(tid)
-            .and_then(|thread| thread.last_return.take());
-        let Some(LastReturn {
-            result,
-            writes,
-            mapped,
-            signal,
-            ..
-        }) = last.filter(|last| last.call == call)
-        else {
-            return;
-        };
-        homecoming.own_memory.extend(mapped);
-        let outcome = match signal {
-            None if restart::is_restart(result) => CallOutcome::Again { writes },
-            None => CallOutcome::Done { result, writes },
-            Some(info) => {
-                homecoming.signals.push(UndeliveredSignal { tid, info });
-                self.after_signal(result, info, writes)
-            }
-        };
-        homecoming.outcomes.push((tid, outcome));
-    }
-
-    /// What the kernel makes of a call that a signal has interrupted (sigaction(2), SA_RESTART).
-    fn after_signal(
-        &self,
-        code: i64,
-        info: SignalInfo,
-        writes: Vec<(u64, Vec<u8>)>,
-    ) -> CallOutcome {
-        let restarts = self.deputy.action(info.signal()).flags & SA_RESTART != 0;
-        match code {
-            restart::ERESTARTNOINTR => CallOutcome::Again { writes },
-            restart::ERESTARTSYS if restarts => CallOutcome::Again { writes },
-            _ => CallOutcome::Done {
-                result: EINTR,
-                writes,
-            },
-        }
-    }
-
-    /// Stops a thread that makes a call. Each stop on the way makes the kernel forget our request, so it
-    /// is made again until the call has ended, by itself or by the request.
-    fn interrupt_call(
-        &mut self,
-        tid: ThreadId,
-        homecoming: &mut Homecoming,
-    ) -> Result<CallOutcome, Trouble> {
-        let mut heard: Option<SignalInfo> = None;
-        ptrace::interrupt(tid)?;
-        loop {
-            let stop = match wait::wait_for(tid)? {
-                Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
-                Report::Stopped(stop) => stop,
-            };
-            match stop {
-                Stop::Call if ptrace::call_phase(tid)? == ptrace::CallPhase::Entry => {
-                    self.set_phase(tid, CallPhase::Inside);
-                    ptrace::interrupt(tid)?;
-                    ptrace::resume_to_call(tid, 0)?;
-                }
-                Stop::Call => {
-                    let result = ptrace::registers(tid)?.result();
-                    if result == EINTR && self.ends_with_our_stop(tid) {
-                        self.set_state(tid, DeputyState::Stopped);
-                        return Ok(CallOutcome::Again { writes: Vec::new() });
-                    }
-                    if !restart::is_restart(result) {
-                        return self.call_done(tid, result);
-                    }
-                    self.set_phase(tid, CallPhase::Interrupted(result));
-                    if !has_deliverable_signal(tid) {
-                        return self.call_given_up(tid, heard);
-                    }
-                    // What interrupted it was a signal: it comes next.
-                    ptrace::resume_to_call(tid, 0)?;
-                }
-                Stop::Signal(signal) if self.deputy.action(signal).is_handled() => {
-                    let info = ptrace::signal_info(tid)?;
-                    homecoming.signals.push(UndeliveredSignal { tid, info });
-                    heard = Some(info);
-                    ptrace::interrupt(tid)?;
-                    ptrace::resume_to_call(tid, 0)?;
-                }
-                Stop::Interrupted => return self.call_given_up(tid, heard),
-                Stop::Group(_) => {
-                    return Err(Trouble::Protocol("the process was stopped".to_owned()));
-                }
-                stop => {
-                    self.on_stop(tid, stop)?;
-                    ptrace::interrupt(tid)?;
-                }
-            }
-        }
-    }
-
-    /// Whether a call has ended with EINTR only because we have stopped its thread (signal(7)).
-    fn ends_with_our_stop(&mut self, tid: ThreadId) -> bool {
-        let Some(DeputyState::Making(making)) = self.deputy.thread(tid).map(|thread| &thread.state)
-        else {
-            return false;
-        };
-        let restarts = making
-            .layout
-            .as_ref()
-            .is_some_and(|layout| layout.forward.facts.restart_after_stop);
-        restarts && !has_deliverable_signal(tid)
-    }
-
-    fn call_phase(&mut self, tid: ThreadId) -> CallPhase {
-        match self.deputy.thread(tid).map(|thread| &thread.state) {
-            Some(DeputyState::Making(making)) => making.phase,
-            _ => CallPhase::Entering,
-        }
-    }
-
-    fn set_phase(&mut self, tid: ThreadId, phase: CallPhase) {
-        if let Some(thread) = self.deputy.thread(tid)
-            && let DeputyState::Making(making) = &mut thread.state
-        {
-            making.phase = phase;
-        }
-    }
-
-    fn call_done(&mut self, tid: ThreadId, result: i64) -> Result<CallOutcome, Trouble> {
-        let writes = self.writes_of(tid, result)?;
-        self.set_state(tid, DeputyState::Stopped);
-        Ok(CallOutcome::Done { result, writes })
-    }
-
-    /// What a call has left in its buffers, as guest addresses and bytes. A call without a layout has
-    /// used the program's own.
-    fn writes_of(&mut self, tid: ThreadId, result: i64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
-        let Some(thread) = self.deputy.threads.iter().find(|thread| thread.tid == tid) else {
-            return Ok(Vec::new());
-        };
-        let DeputyState::Making(making) = &thread.state else {
-            return Ok(Vec::new());
-        };
-        let Some(layout) = &making.layout else {
-            return self
-                .finished_in_place(tid, result, None)
-                .map(|(.., last)| last.writes);
-        };
-        let mismatch = || Trouble::Protocol("the call buffers cannot be read".to_owned());
-        let reply = layout
-            .collect(result, &mut self.deputy.memory)
-            .map_err(|_| mismatch())?;
-        let writes = layout.scatter(result, &reply).map_err(|_| mismatch())?;
-        Ok(writes
-            .into_iter()
-            .map(|write| (write.address, reply[write.bytes].to_vec()))
-            .collect())
-    }
-
-    /// A call that our interruption has ended before its time.
-    fn call_given_up(
-        &mut self,
-        tid: ThreadId,
-        heard: Option<SignalInfo>,
-    ) -> Result<CallOutcome, Trouble> {
-        let phase = self.call_phase(tid);
-        let began = match self.deputy.thread(tid).map(|thread| &thread.state) {
-            Some(DeputyState::Making(making)) if making.layout.is_some() => Some(making.began),
-            _ => None,
-        };
-        let CallPhase::Interrupted(code) = phase else {
-            // Not begun: made again at home, or continued if it was a continuation.
-            self.set_state(tid, DeputyState::Stopped);
-            return Ok(match began {
-                Some(_) => CallOutcome::Again { writes: Vec::new() },
-                None => CallOutcome::Continues,
-            });
-        };
-        let writes = self.writes_of(tid, code)?;
-        self.set_state(tid, DeputyState::Stopped);
-        let is_timed = code == restart::ERESTART_RESTARTBLOCK;
-        Ok(match (heard, began) {
-            (Some(info), _) => self.after_signal(code, info, writes),
-            (None, Some(began)) if is_timed => CallOutcome::Remaining { began },
-            (None, None) if is_timed => CallOutcome::Continues,
-            (None, _) => CallOutcome::Again { writes },
-        })
     }
 
     fn adapt_layout(&mut self, image: &ProcessImage) -> Result<(), Trouble> {
@@ -697,12 +482,4 @@ impl Away {
         }
         Ok(())
     }
-}
-
-/// Whether a signal that the thread does not block is queued for it or its process.
-fn has_deliverable_signal(tid: ThreadId) -> bool {
-    let tid = tid.cast_unsigned();
-    status::read_thread(tid, tid).is_ok_and(|status| {
-        (status.signals.pending | status.signals.pending_shared) & !status.signals.blocked != 0
-    })
 }

@@ -19,8 +19,8 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{self, SIGNAL_ACTION_BYTES, SignalSet, numbers};
 use crate::sys::wait;
 
+use super::away::{Away, Trouble};
 use super::departure;
-use super::supervisor::{Away, Trouble};
 use super::threads::DeputyState;
 
 /// How long the threads may take to stop.

@@ -1,12 +1,15 @@
 //! The home side of a migrated process: executes forwarded calls, hears signals.
 //!
-//! [`supervisor`] is the process's own supervisor at home. [`departure`] is the source's part of a move
+//! [`supervisor`] is the process's own supervisor at home, [`away`] what it knows of the process on a
+//! journey. [`departure`] is the source's part of a move
 //! out, [`calls`] executes what the guest forwards, [`signals`] hears for it, [`homecoming`] puts it
 //! back into the original process, [`loss`] decides what becomes of it when its node is lost.
 
+pub mod away;
 pub mod calls;
 pub mod departure;
 pub mod homecoming;
+pub mod in_flight;
 pub mod layout;
 pub mod loss;
 pub mod scratch;

@@ -12,7 +12,7 @@ use crate::sys::signal::{SignalAction, SignalSet};
 use crate::sys::wait::Stop;
 use crate::wire::migration::ToGuest;
 
-use super::supervisor::{Away, SentSignal, Trouble};
+use super::away::{Away, SentSignal, Trouble};
 use super::threads::{CallPhase, DeputyState};
 
 impl Away {

@@ -5,6 +5,7 @@
 //! process that left home, [`filter`] decides which calls it makes here, [`trap`] handles all others,
 //! [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
 
+pub mod arrival;
 pub mod build;
 pub mod clocks;
 pub mod filter;

@@ -19,7 +19,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::migrate::capture::CaptureError;
 use crate::migrate::channel::{Channel, ChannelError, Message};
-use crate::migrate::image::Waiting;
 use crate::migrate::inject::InjectError;
 use crate::migrate::link::{self, AgentLink};
 use crate::process::stat;
@@ -28,25 +27,22 @@ use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{self, numbers};
 use crate::sys::wait::{self, Report, Stop};
-use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
+use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{
-    Destination, FromSupervisor, LINK_FD, MoveReport, NodeName, ProcessState, Role,
-    SupervisorStatus, ToSupervisor,
+    Destination, FromSupervisor, LINK_FD, MoveReport, ProcessState, Role, SupervisorStatus,
+    ToSupervisor,
 };
 
-use super::build::{BuildError, Builder, Built};
-use super::clocks;
+use super::arrival::{self, DEPARTURE_TIMEOUT};
+use super::build::BuildError;
 use super::sandbox::{Sandbox, SandboxError};
-use super::threads::{Completion, FINISHING_CALL, Guest, GuestThread, PendingCall, ThreadState};
+use super::threads::{FINISHING_CALL, Guest, GuestThread, ThreadState};
 
 /// How long home may be silent before the guest is killed.
 pub const LEASE: Duration = Duration::from_secs(5);
 
 /// How often the supervisor reports and looks at its lease.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How long home may take to stop the process and send it, from `Prepared` to the image.
-const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a guest has to end.
 #[derive(Debug)]
@@ -200,7 +196,7 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
     };
     let pid = prepare.pid.cast_unsigned();
     let link = AgentLink::new(stream, control_socket, Role::Guest, pid, status);
-    let (sandbox, guest) = receive_guest(&mut channel, &prepare, &capabilities, &remote)?;
+    let (sandbox, guest) = arrival::receive_guest(&mut channel, &prepare, &capabilities, &remote)?;
     Ok(Supervisor {
         channel,
         guest,
@@ -210,110 +206,6 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
         dismissed: None,
         link,
     })
-}
-
-/// Everything from `Prepare` to `Commit`. Whatever fails is told home, which lets the process go on.
-fn receive_guest(
-    channel: &mut Channel,
-    prepare: &Prepare,
-    capabilities: &Capabilities,
-    remote: &NodeName,
-) -> Result<(Sandbox, Guest), Trouble> {
-    let reasons = crate::migrate::cantmove::compare_nodes(&prepare.capabilities, capabilities);
-    if !reasons.is_empty() {
-        channel.send(&ToDeputy::Refused(reasons), &[])?;
-        return Err(Trouble::Protocol(
-            "the guest cannot live on this node".to_owned(),
-        ));
-    }
-    match build_guest(channel, prepare) {
-        Ok(built) => {
-            channel.send(&ToDeputy::Restored, &[])?;
-            match channel.receive::<ToGuest>(DEPARTURE_TIMEOUT)?.header {
-                ToGuest::Commit => Ok(built),
-                other => Err(Trouble::Protocol(format!(
-                    "home sent {other:?} in place of Commit"
-                ))),
-            }
-        }
-        Err(trouble) => {
-            let text = format!("{}: {trouble}", remote.name);
-            // If home cannot be told it will find out by itself: the channel closes.
-            let _ = channel.send(&ToDeputy::Failed(text), &[]);
-            Err(trouble)
-        }
-    }
-}
-
-fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Guest), Trouble> {
-    let sandbox = Sandbox::new(clocks::measure(channel)?)?;
-    let leader = sandbox.spawn_guest(prepare.pid)?;
-    channel.send(&ToDeputy::Prepared, &[])?;
-    let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
-    let ToGuest::Depart { image, scratch } = message.header else {
-        return Err(Trouble::Protocol(
-            "home did not send the process".to_owned(),
-        ));
-    };
-    let mut builder = Builder::start(leader, image, scratch, prepare.possible_cpus)?;
-    loop {
-        let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
-        match message.header {
-            ToGuest::Pages { address } => builder.write_pages(address, &message.payload)?,
-            ToGuest::PagesEnd { count } if count == builder.pages() => break,
-            ToGuest::PagesEnd { .. } => {
-                return Err(Trouble::Protocol("pages were lost on their way".to_owned()));
-            }
-            other => {
-                return Err(Trouble::Protocol(format!(
-                    "home sent {other:?} in place of pages"
-                )));
-            }
-        }
-    }
-    let built = builder.finish()?;
-    Ok((sandbox, guest_of(built, scratch)))
-}
-
-fn guest_of(built: Built, scratch: crate::migrate::inject::Scratch) -> Guest {
-    let vdso = built.image.vdso;
-    let code = vdso.start..vdso.start + vdso.code.len() as u64;
-    let mut kernel_ranges: Vec<_> = vdso.data.iter().map(|&(start, end)| start..end).collect();
-    kernel_ranges.push(code.start..code.end);
-    let threads = built.threads.into_iter().map(|built| {
-        let image = built.image;
-        let state = match image.waiting {
-            Waiting::ForHome => ThreadState::AwaitingReturn(Box::new(PendingCall {
-                call: FINISHING_CALL,
-                number: image.registers.orig_rax,
-                plan: None,
-                completion: Completion::Result,
-                done: 0,
-            })),
-            _ => ThreadState::Held,
-        };
-        GuestThread {
-            thread: built.thread,
-            tid: image.tid,
-            state,
-            signals: std::collections::VecDeque::new(),
-            interrupted: None,
-            mask_at_home: image.signal_mask,
-            is_exiting: false,
-        }
-    });
-    let threads: Vec<GuestThread> = threads.collect();
-    Guest {
-        pid: built.image.pid,
-        leader: threads[0].thread,
-        threads,
-        memory: built.memory,
-        scratch,
-        signal_actions: built.image.signal_actions,
-        vdso: code,
-        kernel_ranges,
-        is_held: false,
-    }
 }
 
 impl Supervisor {
