@@ -5,7 +5,7 @@
 //! Requests that are sent before the machine has booted wait for it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +19,10 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of a file that go into one request: half as many again would still fit a line in hex.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// How long a machine may say nothing to a request: it may have to boot first, under emulation beside
+/// others. A command that has started may be silent for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How a command on a virtual machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl LabPort {
         let connecting = LabError::doing(format!("connect to the lab port {}", path.display()));
         let connect = || {
             let output = UnixStream::connect(path)?;
-            Ok::<_, std::io::Error>((BufReader::new(output.try_clone()?), output))
+            Ok::<_, io::Error>((BufReader::new(output.try_clone()?), output))
         };
         let (input, output) = connect().map_err(connecting)?;
         let since = SystemTime::now()
@@ -69,13 +73,6 @@ impl LabPort {
         })
     }
 
-    /// Gives up when the machine says nothing for so long.
-    pub fn set_timeout(&mut self, timeout: Duration) -> Result<(), LabError> {
-        self.output
-            .set_read_timeout(Some(timeout))
-            .map_err(LabError::doing("set the lab port's timeout"))
-    }
-
     /// Runs a command and hands on what it writes as it comes.
     pub fn exec(
         &mut self,
@@ -88,6 +85,7 @@ impl LabPort {
         loop {
             let answer = self.answer_to(id)?;
             match answer["event"].as_str() {
+                Some("started") => self.wait_at_most(None)?,
                 Some("stdout") => pass_on(&answer, out)?,
                 Some("stderr") => pass_on(&answer, err)?,
                 Some("ended") => return ending_of(&answer),
@@ -117,7 +115,14 @@ impl LabPort {
         self.send(json!({ "stop": how })).map(drop)
     }
 
+    fn wait_at_most(&self, timeout: Option<Duration>) -> Result<(), LabError> {
+        self.output
+            .set_read_timeout(timeout)
+            .map_err(LabError::doing("set the lab port's timeout"))
+    }
+
     fn send(&mut self, mut request: Value) -> Result<u64, LabError> {
+        self.wait_at_most(Some(ANSWER_TIMEOUT))?;
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = id.into();
@@ -139,9 +144,7 @@ impl LabPort {
         loop {
             let mut line = Vec::new();
             let limited = &mut (&mut self.input).take(LINE_BYTES_MAX);
-            limited
-                .read_until(b'\n', &mut line)
-                .map_err(LabError::doing("read the lab port"))?;
+            limited.read_until(b'\n', &mut line).map_err(unanswered)?;
             if line.last() != Some(&b'\n') {
                 return Err(LabError::Protocol(
                     "the virtual machine ended the conversation".into(),
@@ -161,6 +164,17 @@ impl LabPort {
                 return Ok(answer);
             }
         }
+    }
+}
+
+fn unanswered(error: io::Error) -> LabError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => LabError::TimedOut {
+            what: "the virtual machine answers at its lab port".into(),
+            after: ANSWER_TIMEOUT,
+            seen: "nothing; its serial.log tells how far it came".into(),
+        },
+        _ => LabError::doing("read the lab port")(error),
     }
 }
 
@@ -214,9 +228,8 @@ mod tests {
     fn machine_that_says(name: &str, lines: &'static [&'static str]) -> LabPort {
         let path = std::env::temp_dir().join(format!("lab-port-{}-{name}", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
-        let mut port = LabPort::connect(&path).unwrap();
+        let port = LabPort::connect(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        port.set_timeout(Duration::from_secs(10)).unwrap();
         std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let mut request = String::new();

@@ -114,6 +114,42 @@ fn a_machine_that_is_powered_off_says_that_it_leaves() {
 }
 
 #[test]
+fn a_machine_with_another_key_stays_out_and_both_sides_say_why() {
+    let _alone = alone();
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        strangers: ["n3".into()].into(),
+        ..LabOptions::machines(3, &boot)
+    });
+    for (node, other) in [("n1", "n2"), ("n2", "n1"), ("n3", "n3")] {
+        wait_for_state(&lab.node(node), other, "alive", BOOT_TIMEOUT);
+    }
+    for (node, stranger) in [("n1", "n3"), ("n2", "n3"), ("n3", "n1"), ("n3", "n2")] {
+        let begin = format!("node {stranger} at [fe80::");
+        wait_until(
+            SOON,
+            format!("{node} says why {stranger} stays out"),
+            || {
+                let status = lab.node(node).limosa(&["status"]);
+                let status = status.map_err(|error| error.to_string())?;
+                let told = status["refusals"].as_array().is_some_and(|lines| {
+                    let told =
+                        |line: &str| line.starts_with(&begin) && line.ends_with("(wrong key?)");
+                    lines.iter().any(|line| line.as_str().is_some_and(told))
+                });
+                told.then_some(()).ok_or_else(|| status.to_string())
+            },
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
+    }
+    // Both have heard the other by now, and nothing came of it.
+    for (node, stranger) in [("n1", "n3"), ("n2", "n3"), ("n3", "n1"), ("n3", "n2")] {
+        assert_eq!(state_of(&lab.node(node), stranger), "unknown", "on {node}");
+    }
+    assert_eq!(state_of(&lab.node("n1"), "n2"), "alive");
+}
+
+#[test]
 fn a_program_travels_between_machines_and_home() {
     let _alone = alone();
     let program = c_program("compute", Linkage::Static);
