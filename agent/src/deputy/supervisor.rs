@@ -278,7 +278,7 @@ impl Supervisor {
             }
             ToSupervisor::NodeLost(node) => {
                 // The channel decides: a node that is only slow for others still serves this guest.
-                log::info!("the agent believes node {node:?} to be lost");
+                log::debug!("the agent believes that node {node} is lost");
             }
             ToSupervisor::StartDeputy { .. } | ToSupervisor::StartGuest { .. } => {
                 log::warn!("the agent starts a supervisor that runs already");
@@ -409,10 +409,7 @@ impl Supervisor {
                 true
             }
             Fate::Resumed(text) => {
-                let notice = format!(
-                    "process {}: {text}; it goes on at home from where it left",
-                    self.pid
-                );
+                let notice = format!("{text}; it goes on at home from where it left");
                 self.link.send(&FromSupervisor::Notice(notice));
                 self.fail_requests(&MoveError::Failed(text.clone()));
                 let report = MoveReport::default();
@@ -420,7 +417,7 @@ impl Supervisor {
                 true
             }
             Fate::Killed(text) => {
-                let notice = format!("process {} was killed: {text}", self.pid);
+                let notice = format!("killed: {text}");
                 self.link.send(&FromSupervisor::Notice(notice));
                 self.fail_requests(&MoveError::Failed(text));
                 false

@@ -273,7 +273,7 @@ impl Supervisor {
                 self.dismissed = Some(*request);
             }
             ToSupervisor::NodeLost(node) => {
-                log::info!("the agent believes that node {node:?} is lost; the channel decides");
+                log::debug!("the agent believes that node {node} is lost; the channel decides");
             }
             _ => log::warn!("the agent asks of a guest's supervisor what only a deputy's can do"),
         }
