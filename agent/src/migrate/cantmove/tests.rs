@@ -88,7 +88,7 @@ fn each_state_that_keeps_a_process_home_is_told_by_its_code() {
             seen.tracer = Some(Tracer {
                 pid: 7,
                 name: "strace".into(),
-            })
+            });
         }),
         ("seccomp", |seen| seen.threads[0].seccomp_mode = 2),
         ("not-64-bit", |seen| seen.program.word = Some(Word::Bits32)),
@@ -105,12 +105,12 @@ fn each_state_that_keeps_a_process_home_is_told_by_its_code() {
         ("pid-namespace", |seen| seen.namespaces.same_pid = false),
         ("time-namespace", |seen| seen.namespaces.same_time = false),
         ("memory-of-two-processes", |seen| {
-            seen.shares_memory_with = Some(8)
+            seen.shares_memory_with = Some(8);
         }),
         ("personality", |seen| seen.personality = 0x0040_0000),
         ("realtime", |seen| seen.threads[0].scheduling_policy = 1),
         ("device-wait", |seen| {
-            seen.threads[0].state = State::DiskSleep
+            seen.threads[0].state = State::DiskSleep;
         }),
     ];
     for (code, change) in changes {
@@ -278,7 +278,7 @@ fn descriptors_through_which_the_kernel_uses_memory_keep_a_process_home() {
         seen.descriptors.push(Descriptor {
             number: 9,
             target: harmless,
-        })
+        });
     });
     assert!(found.is_empty(), "{found:?}");
 }
