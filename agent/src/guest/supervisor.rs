@@ -215,6 +215,7 @@ impl Supervisor {
         self.link.report(|status| status.state = ProcessState::Away);
         self.run_held()?;
         let mut last_tick = Instant::now();
+        let mut cause_to_leave = None;
         loop {
             let mut next = self.on_threads()?;
             if next == Next::Continue {
@@ -225,8 +226,15 @@ impl Supervisor {
             }
             match next {
                 Next::Continue => {}
-                Next::GoHome(cause) => return self.go_home(cause),
+                Next::GoHome(cause) => {
+                    cause_to_leave.get_or_insert(cause);
+                }
                 Next::End => return Ok(()),
+            }
+            if !self.guest.awaits_thread()
+                && let Some(cause) = cause_to_leave.take()
+            {
+                return self.go_home(cause);
             }
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();

@@ -122,6 +122,15 @@ impl Guest {
         self.threads.iter_mut().find(|known| known.thread == thread)
     }
 
+    /// Whether home is making a thread. It has to be made here, too, before the guest leaves: only then is
+    /// there anything that it could go on with at home.
+    pub fn awaits_thread(&self) -> bool {
+        self.threads.iter().any(|thread| {
+            matches!(&thread.state, ThreadState::AwaitingReturn(pending)
+                if pending.completion == Completion::StartThread)
+        })
+    }
+
     /// What `signal` does.
     pub fn action(&self, signal: i32) -> SignalAction {
         usize::try_from(signal - 1)

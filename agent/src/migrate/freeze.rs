@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::process::maps::{self, MappingKind};
+use crate::process::stat;
+use crate::process::status::State;
 use crate::sys::ptrace::{self, ThreadId, options};
 use crate::sys::signal::numbers;
 use crate::sys::wait::{self, Report, Stop};
@@ -132,6 +134,12 @@ impl Frozen {
                         let _ = ptrace::interrupt(thread);
                     }
                     Err(error) if is_gone(&error) => {}
+                    Err(_) if thread != self.pid && has_ended(self.pid, thread) => {
+                        if Instant::now() >= deadline {
+                            return Err(FreezeError::DoesNotStop(thread));
+                        }
+                    }
+                    Err(_) if has_ended(self.pid, thread) => return Err(FreezeError::Gone),
                     Err(error) => return Err(FreezeError::Refused(thread, error)),
                 }
             }
@@ -184,6 +192,13 @@ impl Frozen {
             }
         }
     }
+}
+
+/// Whether a thread has ended, though it may be listed still: ptrace(2) then refuses with EPERM.
+fn has_ended(pid: ThreadId, thread: ThreadId) -> bool {
+    let stat = stat::read_thread(pid.cast_unsigned(), thread.cast_unsigned());
+    stat.is_ok_and(|stat| matches!(stat.state, State::Zombie | State::Dead))
+        || !std::path::Path::new(&format!("/proc/{pid}/task/{thread}")).exists()
 }
 
 fn is_gone(error: &io::Error) -> bool {

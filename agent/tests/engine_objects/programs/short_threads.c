@@ -29,7 +29,8 @@ int main(void) {
         for (uintptr_t i = 0; i < 6; i++)
             CHECK(pthread_create(&threads[i], 0, brief, (void *)i) == 0);
         for (int i = 0; i < 6; i++) {
-            CHECK(pthread_join(threads[i], &results[i]) == 0);
+            errno = pthread_join(threads[i], &results[i]);
+            CHECK(errno == 0);
             CHECK(results[i] != 0);
         }
         pthread_t detached;
