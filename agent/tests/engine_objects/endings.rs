@@ -2,8 +2,10 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::conformance::{Outcome, Program, finish, native, start_natively};
-use crate::two_supervisors::Supervisors;
+use crate::two_supervisors::{DEADLINE, Supervisors, status_field, wait_until};
 
 fn ended_away(program: &Program) -> Outcome {
     let running = start_natively(program);
@@ -51,4 +53,56 @@ fn deaths_by_own_signals_come_out_at_home_exactly() {
         assert_eq!(outcome, native(&program), "signal {signal}");
         assert_eq!(outcome.status.signal(), signal.parse().ok());
     }
+}
+
+/// A signal from outside, with no handler, while the program is away.
+#[test]
+fn deaths_by_others_signals_come_out_at_home_exactly() {
+    let spin = Program::dynamic("spin").with(&["exit", "0"]);
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL, Signal::USR1] {
+        let mut running = start_natively(&spin);
+        let mut supervisors = Supervisors::of(running.pid);
+        supervisors.migrate("n2").unwrap();
+        kill_process(Pid::from_child(&running.child), signal).unwrap();
+        let outcome = running.outcome();
+        assert_eq!(outcome.status.signal(), Some(signal.as_raw()));
+        assert_eq!(outcome.stdout, "");
+        assert!(supervisors.ends_within(DEADLINE));
+    }
+}
+
+/// Stopped by job control it uses no more CPU time on the remote; continued it goes on.
+#[test]
+fn a_program_away_is_stopped_and_continued_from_home() {
+    let spin = Program::dynamic("spin").with(&["exit", "5"]);
+    let native = native(&spin);
+    let running = start_natively(&spin);
+    let mut supervisors = Supervisors::of(running.pid);
+    supervisors.migrate("n2").unwrap();
+    let pid = Pid::from_child(&running.child);
+    for _ in 0..3 {
+        kill_process(pid, Signal::STOP).unwrap();
+        wait_until("the stop", || {
+            status_field(running.pid, "State").starts_with('T')
+                || status_field(running.pid, "State").starts_with('t')
+        });
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    assert_eq!(finish(running, supervisors), native);
+}
+
+/// cat on a terminal leaves home blocked in its read, echoes a line from away, and hears ^C.
+#[test]
+fn a_terminal_reaches_the_program_away_and_so_does_its_interrupt_key() {
+    let terminal = Program::dynamic("terminal").with(&["/bin/cat"]);
+    let running = start_natively(&terminal);
+    wait_until("cat on its terminal", || running.is_ready());
+    let cat: u32 = running.output("ready").parse().unwrap();
+    wait_until("the exec of cat", || {
+        std::fs::read_link(format!("/proc/{cat}/exe")).is_ok_and(|exe| exe.ends_with("cat"))
+    });
+    let mut supervisors = Supervisors::of(cat);
+    supervisors.migrate("n2").unwrap();
+    let outcome = finish(running, supervisors);
+    assert_eq!(outcome.stdout, "signal 2\n", "{outcome:?}");
 }

@@ -6,6 +6,7 @@
 mod conformance;
 mod descriptors;
 mod endings;
+mod losses;
 mod memory;
 mod signals;
 mod surroundings;

@@ -38,6 +38,8 @@ pub(crate) struct Supervisors {
     pub(crate) notices: Vec<String>,
     /// Moves that the supervisor made by itself, and why.
     pub(crate) own_moves: Vec<String>,
+    /// Guest supervisors are killed after this time.
+    pub(crate) guest_lifetime: Option<Duration>,
 }
 
 fn node(name: &str) -> NodeName {
@@ -106,6 +108,7 @@ impl Supervisors {
             status: None,
             notices: Vec::new(),
             own_moves: Vec::new(),
+            guest_lifetime: None,
         }
     }
 
@@ -230,6 +233,13 @@ impl Supervisors {
             control_socket: "/nonexistent/control.sock".to_owned(),
         };
         local::send(&link, &message, Some(at_remote.as_fd())).unwrap();
+        if let Some(lifetime) = self.guest_lifetime {
+            let pid = rustix::process::Pid::from_child(&guest);
+            std::thread::spawn(move || {
+                std::thread::sleep(lifetime);
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            });
+        }
         self.guests.push(guest);
         self.guest_links.push(link);
         let answer = ToSupervisor::Channel {
