@@ -246,7 +246,8 @@ impl Supervisors {
             request,
             result: Ok(keys(1, 2)),
         };
-        local::send(&self.link, &answer, Some(at_home.as_fd())).unwrap();
+        // A deputy supervisor that was killed meanwhile is found out when it is listened to.
+        let _ = local::send(&self.link, &answer, Some(at_home.as_fd()));
     }
 
     /// Whether the process was away when it was last heard of.
