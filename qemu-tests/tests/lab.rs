@@ -163,7 +163,7 @@ fn a_delay_holds_every_frame_back() {
     let server = echo_server(&lab.node("n1"));
     assert_eq!(answers(&lab.node("n2"), 1), 1);
     // There and back takes longer than the client waits: all answers come too late.
-    lab.delay(Duration::from_millis(150)).unwrap();
+    lab.delay(Duration::from_millis(1500)).unwrap();
     assert_eq!(answers(&lab.node("n2"), 1), 0);
     lab.delay(Duration::from_millis(50)).unwrap();
     assert_eq!(answers(&lab.node("n2"), 3), 3);
