@@ -245,6 +245,37 @@ fn a_stranger_s_process_is_refused_in_words_and_unharmed() {
 }
 
 #[test]
+fn a_node_is_asked_whether_a_process_could_live_there_wherever_that_is_now() {
+    let lab = cluster(3);
+    let home = lab.node("n1");
+    let mut job = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);
+    job.wait_for_output("leg 0\n");
+    let pid = job.pid().to_string();
+    let can_go = |node: &str| {
+        let answer = home.limosa(&["why", &pid, node]).unwrap();
+        assert_eq!(answer["reasons"], serde_json::json!([]), "{answer}");
+        assert_eq!(
+            (&answer["node"], &answer["can_move"]),
+            (&node.into(), &true.into())
+        );
+    };
+    can_go("n2");
+    job.migrate("n2");
+    for node in ["n1", "n2", "n3"] {
+        can_go(node);
+    }
+    // The answer is the node's own: none is made up for one that has just stopped answering.
+    lab.node("n3").kill().unwrap();
+    let unanswered = home.exec(["limosa", "why", &pid, "n3"]).unwrap();
+    assert_eq!(unanswered.status.code(), Some(1), "{unanswered:?}");
+    assert!(
+        String::from_utf8_lossy(&unanswered.stderr).contains("n3"),
+        "{unanswered:?}"
+    );
+    assert_eq!(job.finish().status.code(), Some(0));
+}
+
+#[test]
 fn an_unknown_node_is_refused_and_near_names_are_suggested() {
     let lab = cluster(2);
     let mut job = Job::start(lab.node("n1"), &[c_program("compute", Linkage::Dynamic)]);

@@ -10,8 +10,7 @@ use super::client;
 use crate::wire::control::{ControlRequest, ControlResponse, WhyRow};
 
 /// Say what keeps a process from leaving home. The process is only looked at, not touched. With a node
-/// named, that must be one to which something can go now; what its CPU or kernel lacks for this process
-/// it says itself when the move begins, and then the process stays where it is.
+/// named, that node is asked what it can do, and what its CPU or kernel lacks for this process is said too.
 #[derive(FromArgs)]
 #[argh(
     example = "{command_name} 4242\n{command_name} 4242 n2\n{command_name} --json 4242 | jq -r '.reasons[].code'",

@@ -20,6 +20,7 @@ use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, Waiting};
 use crate::migrate::pages::{self, PageMap, Region};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::process::maps::{self, Mapping, MappingKind};
+use crate::process::tasks;
 use crate::sys::call_numbers as number;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
@@ -139,8 +140,11 @@ pub fn prepare(
     pid: ThreadId,
     capabilities: &Capabilities,
 ) -> Result<(), DepartureError> {
+    let tids = tasks::read(pid.cast_unsigned())
+        .map_err(|error| DepartureError::Failed(error.to_string()))?;
     let prepare = Prepare {
         pid,
+        highest_tid: tids.into_iter().max().unwrap_or_default(),
         capabilities: capabilities.clone(),
         possible_cpus: possible_cpus(),
     };

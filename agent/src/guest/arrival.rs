@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::migrate::cantmove;
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::image::Waiting;
 use crate::migrate::inject::Scratch;
@@ -28,7 +29,8 @@ pub(super) fn receive_guest(
     capabilities: &Capabilities,
     remote: &NodeName,
 ) -> Result<(Sandbox, Guest), Trouble> {
-    let reasons = crate::migrate::cantmove::compare_nodes(&prepare.capabilities, capabilities);
+    let mut reasons = cantmove::compare_nodes(&prepare.capabilities, capabilities);
+    reasons.extend(cantmove::compare_pids(&[prepare.highest_tid], capabilities));
     if !reasons.is_empty() {
         channel.send(&ToDeputy::Refused(reasons), &[])?;
         return Err(Trouble::Protocol(

@@ -30,6 +30,7 @@ use crate::migrate::cantmove;
 use crate::sys::peer::Peer;
 use crate::sys::probe::Capabilities;
 use crate::wire::control::{ControlRequest, ControlResponse};
+use crate::wire::hello::Purpose;
 use crate::wire::supervisor::{FromSupervisor, NodeName, Reason};
 
 /// How often ended jobs are looked for.
@@ -130,6 +131,8 @@ pub struct Agent {
     pub(super) waiting_runs: Vec<WaitingRun>,
     pub(super) started: Instant,
     pub(super) stopping: Stopping,
+    /// What this node can do, as probed at the start.
+    pub(super) capabilities: Capabilities,
     /// Why this node takes no guests, if it does not.
     pub(super) no_guests: Option<String>,
 }
@@ -210,6 +213,7 @@ async fn serve(
         waiting_runs: Vec::new(),
         started: Instant::now(),
         stopping: Stopping::No,
+        capabilities,
         no_guests: (!lacking.is_empty()).then(|| sentences(&lacking)),
     };
     agent.announce();
@@ -310,7 +314,10 @@ impl Agent {
                 self.stop_if_empty();
             }
             Event::Examined(order, result) => self.examined(order, result),
-            Event::Incoming(incoming) => self.guest_asks(incoming),
+            Event::Incoming(incoming) => match incoming.purpose {
+                Purpose::Migration { pid } => self.guest_asks(incoming, pid),
+                Purpose::Capabilities => self.tell_capabilities(incoming),
+            },
             Event::GuestChannel(channel, pid) => self.guest_arrives(channel, pid),
             Event::Member(event) => self.member_changed(&event),
             Event::Sweep => {

@@ -20,8 +20,11 @@ use crate::secure::handshake::{self, FIRST_MESSAGE_BYTES, HandshakeError, Initia
 use crate::secure::identity::{NodeIdentity, node_id};
 use crate::secure::key::ClusterKey;
 use crate::secure::record::{self, LENGTH_BYTES, Opener, RecordError, Sealer, TAG_BYTES};
+use crate::sys::probe::Capabilities;
 use crate::wire::cbor::CborError;
-use crate::wire::hello::{Answer, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose};
+use crate::wire::hello::{
+    self, Answer, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose,
+};
 use crate::wire::supervisor::{ChannelKeys, NodeId, NodeName};
 
 /// How long a TCP connection may take.
@@ -221,6 +224,31 @@ pub async fn connect(
     peer_public_key: &[u8; 32],
     purpose: Purpose,
 ) -> Result<Channel, ChannelError> {
+    let (secured, node) = meet(credentials, address, peer, peer_public_key, purpose).await?;
+    Ok(secured.into_channel(node)?)
+}
+
+/// Asks the node `peer` at one address what it can do.
+pub async fn ask_capabilities(
+    credentials: &Credentials,
+    address: SocketAddr,
+    peer: NodeId,
+    peer_public_key: &[u8; 32],
+) -> Result<Capabilities, ChannelError> {
+    let purpose = Purpose::Capabilities;
+    let (mut secured, _) = meet(credentials, address, peer, peer_public_key, purpose).await?;
+    let telling = async { Ok(hello::capabilities_from_bytes(&secured.receive().await?)?) };
+    within(ANSWER_TIMEOUT, "answer", telling).await
+}
+
+/// From the connection to the other side's welcome.
+async fn meet(
+    credentials: &Credentials,
+    address: SocketAddr,
+    peer: NodeId,
+    peer_public_key: &[u8; 32],
+    purpose: Purpose,
+) -> Result<(Secured, NodeName), ChannelError> {
     let connecting = async {
         Async::<TcpStream>::connect(address)
             .await
@@ -241,7 +269,7 @@ pub async fn connect(
     match within(ANSWER_TIMEOUT, "answer", answering).await? {
         Answer::Refused(reason) => Err(ChannelError::Refused(reason)),
         Answer::Welcome { node, .. } if node.id != peer => Err(ChannelError::WrongNode(node.id)),
-        Answer::Welcome { node, .. } => Ok(secured.into_channel(node)?),
+        Answer::Welcome { node, .. } => Ok((secured, node)),
     }
 }
 
@@ -282,6 +310,19 @@ pub struct Incoming {
 impl Incoming {
     /// Welcomes it; the connection is ours from here on.
     pub async fn accept(mut self) -> Result<Channel, ChannelError> {
+        self.welcome().await?;
+        Ok(self.secured.into_channel(self.peer)?)
+    }
+
+    /// Welcomes it and tells what this node can do: the answer to [`Purpose::Capabilities`].
+    pub async fn tell(mut self, capabilities: &Capabilities) -> Result<(), ChannelError> {
+        self.welcome().await?;
+        let bytes = hello::capabilities_to_bytes(capabilities)?;
+        let sending = self.secured.send(&bytes);
+        within(ANSWER_TIMEOUT, "room for the answer", sending).await
+    }
+
+    async fn welcome(&mut self) -> Result<(), ChannelError> {
         let node = self.credentials.node_name();
         let welcome = Answer::Welcome {
             protocol: self.protocol,
@@ -289,8 +330,7 @@ impl Incoming {
         }
         .to_bytes()?;
         let sending = self.secured.send(&welcome);
-        within(ANSWER_TIMEOUT, "room for the answer", sending).await?;
-        Ok(self.secured.into_channel(self.peer)?)
+        within(ANSWER_TIMEOUT, "room for the answer", sending).await
     }
 
     /// Tells it why not, in one line, and closes.

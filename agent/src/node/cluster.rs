@@ -30,6 +30,7 @@ use crate::load::meter::Meter;
 use crate::membership::names::{self, Known};
 use crate::membership::roster::Node;
 use crate::secure::identity::NodeIdentity;
+use crate::sys::probe::Capabilities;
 use crate::wire::hello::{Purpose, is_node_name};
 use crate::wire::supervisor::{NodeId, NodeName};
 
@@ -355,6 +356,27 @@ impl Cluster {
 
     /// Connects to a member; returns when it has welcomed us.
     pub async fn connect(&self, node: NodeId, purpose: Purpose) -> Result<Channel, ConnectError> {
+        self.reach(node, async |address, public_key| {
+            let purpose = purpose.clone();
+            channel::connect(&self.credentials, address, node, public_key, purpose).await
+        })
+        .await
+    }
+
+    /// Asks a member what it can do.
+    pub async fn capabilities(&self, node: NodeId) -> Result<Capabilities, ConnectError> {
+        self.reach(node, async |address, public_key| {
+            channel::ask_capabilities(&self.credentials, address, node, public_key).await
+        })
+        .await
+    }
+
+    /// Tries the addresses of a member, given with its public key, until it answers at one.
+    async fn reach<T>(
+        &self,
+        node: NodeId,
+        connect: impl AsyncFn(SocketAddr, &[u8; 32]) -> Result<T, ChannelError>,
+    ) -> Result<T, ConnectError> {
         let (name, public_key, addresses) = {
             let peers = self.peers.borrow();
             let known = peers
@@ -371,16 +393,9 @@ impl Cluster {
             cause: "it has told no address".into(),
         };
         for address in addresses {
-            let connecting = channel::connect(
-                &self.credentials,
-                address,
-                node,
-                &public_key,
-                purpose.clone(),
-            );
             let node = name.clone();
-            last = match connecting.await {
-                Ok(channel) => return Ok(channel),
+            last = match connect(address, &public_key).await {
+                Ok(reached) => return Ok(reached),
                 Err(ChannelError::Refused(reason)) => {
                     return Err(ConnectError::Refused { node, reason });
                 }

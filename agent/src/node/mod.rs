@@ -1,7 +1,7 @@
 //! The agent: one driver that owns all state, its config and its control socket.
 //!
 //! [`agent`] is the driver: it starts, stops and hands each event to the file that knows about it.
-//! [`requests`] answers the commands, [`moves`] moves processes, [`supervision`] hears the supervisors.
+//! [`requests`] answers the commands, [`moves`] moves processes, `suitability` compares nodes, [`supervision`] hears the supervisors.
 //! What the driver owns: [`cluster`] is its view of the other nodes (around the pure [`peers`], with
 //! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`]) knows
 //! which processes are ours, [`supervisors`] holds the links to the supervisors, [`control`] is the
@@ -19,6 +19,7 @@ pub mod listener;
 pub mod moves;
 pub mod peers;
 pub mod requests;
+mod suitability;
 pub mod supervision;
 pub mod supervisors;
 pub mod users;

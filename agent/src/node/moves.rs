@@ -7,7 +7,7 @@
 
 use super::agent::{Agent, Event, Reply, sentences};
 use super::cgroup::JobName;
-use super::cluster::MemberState;
+use super::cluster::{ConnectError, MemberState};
 use super::supervisors::{
     Asker, Charge, PendingMove, PendingSeize, SupervisorError, SupervisorKey,
 };
@@ -429,32 +429,31 @@ impl Agent {
         };
         let row = WhyRow {
             pid,
-            node: destination.map(|node| node.name),
+            node: destination.as_ref().map(|node| node.name.clone()),
             can_move: true,
             reasons: Vec::new(),
             last_failure: self.jobs.journey(process.identity).last_failure,
         };
-        if self.location(process.identity).1 == ProcessState::Away {
-            // It has left home, and whoever is away can always come home or go on.
-            return answer(&reply, ControlResponse::Why(row));
-        }
-        let supervisor = self.supervisor_pid_of(process.identity);
+        let (here, state) = self.location(process.identity);
+        let elsewhere = destination.filter(|node| ![self.this.id, here.id].contains(&node.id));
+        let comparison = elsewhere.map(|node| self.compare_with(node.id, pid));
+        // Whoever has left home has nothing more to be examined for.
+        let supervisor =
+            (state != ProcessState::Away).then(|| self.supervisor_pid_of(process.identity));
         self.executor
             .spawn(async move {
-                let result =
-                    smol::unblock(move || cantmove::examine_supervised(pid, supervisor)).await;
-                match result {
-                    Ok(reasons) => {
-                        let can_move = reasons.is_empty();
-                        let row = WhyRow {
-                            can_move,
+                let explaining = explain(pid, supervisor, comparison);
+                answer(
+                    &reply,
+                    match explaining.await {
+                        Ok(reasons) => ControlResponse::Why(WhyRow {
+                            can_move: reasons.is_empty(),
                             reasons,
                             ..row
-                        };
-                        answer(&reply, ControlResponse::Why(row));
-                    }
-                    Err(error) => answer_error(&reply, ControlError::refused(error.to_string())),
-                }
+                        }),
+                        Err(error) => ControlResponse::Error(error),
+                    },
+                );
             })
             .detach();
     }
@@ -487,6 +486,26 @@ impl Agent {
             Err(NotSteerable::Refused(error)) => Err(error),
         }
     }
+}
+
+/// What keeps a process from moving: what is found in it, if a supervisor's pid is given with which to look
+/// at it, and what the node lacks that it is compared with.
+async fn explain(
+    pid: u32,
+    supervisor: Option<u32>,
+    comparison: Option<impl Future<Output = Result<Vec<Reason>, ConnectError>>>,
+) -> Result<Vec<Reason>, ControlError> {
+    let mut reasons = Vec::new();
+    if let Some(supervisor) = supervisor {
+        let examining = smol::unblock(move || cantmove::examine_supervised(pid, supervisor));
+        let found = examining.await;
+        reasons = found.map_err(|error| ControlError::refused(error.to_string()))?;
+    }
+    if let Some(comparison) = comparison {
+        let lacking = comparison.await;
+        reasons.extend(lacking.map_err(|error| ControlError::failed(error.to_string()))?);
+    }
+    Ok(reasons)
 }
 
 /// What became of a request to move.

@@ -284,7 +284,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn guest_asks(&mut self, incoming: Incoming) {
+    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32) {
         let refusal = if self.stopping != Stopping::No {
             Some(format!("node {} is stopping", self.this.name))
         } else if self.supervisors.guests() >= GUESTS_MAX {
@@ -296,7 +296,6 @@ impl Agent {
             let cannot = |lacking| format!("node {} takes no guests: {lacking}", self.this.name);
             self.no_guests.as_ref().map(cannot)
         };
-        let Purpose::Migration { pid } = incoming.purpose;
         let (events, home) = (self.events.clone(), incoming.peer.name.clone());
         self.executor
             .spawn(async move {

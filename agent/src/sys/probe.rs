@@ -229,7 +229,6 @@ impl Capabilities {
         if std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| has_cgroup2(&text)) {
             features = features.with(Feature::Cgroup2);
         }
-        let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         Capabilities {
             kernel_release: bounded_release(&rustix::system::uname().release().to_string_lossy()),
             features,
@@ -238,8 +237,16 @@ impl Capabilities {
                 log::warn!("cannot inspect this kernel's vDSO: {error}");
                 None
             }),
-            // The kernel's default on small machines, should /proc not tell.
-            pid_end: pid_max.trim_end().parse().unwrap_or(32_768),
+            pid_end: pid_end(),
+        }
+    }
+
+    /// The same with what an administrator can change while the node runs as it is now.
+    #[must_use]
+    pub fn refreshed(&self) -> Capabilities {
+        Capabilities {
+            pid_end: pid_end(),
+            ..self.clone()
         }
     }
 
@@ -279,6 +286,13 @@ impl Capabilities {
                 text: (*text).to_owned(),
             })
     }
+}
+
+/// The first pid that is never given.
+fn pid_end() -> u32 {
+    let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+    // The kernel's default on small machines, should /proc not tell.
+    pid_max.trim_end().parse().unwrap_or(32_768)
 }
 
 /// As much of a release as fits.

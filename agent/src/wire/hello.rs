@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{HELLO_BYTES_MAX, NODE_NAME_LENGTH_MAX, REFUSAL_LENGTH_MAX};
 use crate::secure::key::ClusterId;
+use crate::sys::probe::Capabilities;
 use crate::wire::cbor::{self, CborError};
 use crate::wire::supervisor::NodeName;
 
@@ -140,12 +141,16 @@ pub enum Purpose {
         /// The process, as its home numbers it.
         pid: u32,
     },
+    /// A question: what can this node do? Behind its welcome the accepting node sends its
+    /// [`Capabilities`] as one more record, and the connection ends.
+    Capabilities,
 }
 
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Purpose::Migration { pid } => write!(f, "the migration of process {pid}"),
+            Purpose::Capabilities => write!(f, "the question what this node can do"),
         }
     }
 }
@@ -206,6 +211,17 @@ impl Answer {
             }
         }
     }
+}
+
+/// What a node can do as the plaintext of a record.
+pub fn capabilities_to_bytes(capabilities: &Capabilities) -> Result<Vec<u8>, CborError> {
+    plain(capabilities)
+}
+
+/// What a node can do from the plaintext of a record. Fields that only a later version knows are passed
+/// over.
+pub fn capabilities_from_bytes(bytes: &[u8]) -> Result<Capabilities, CborError> {
+    parse(bytes)
 }
 
 /// A text from elsewhere as one printable line of bounded length.
@@ -331,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_can_do_reads_back_also_with_what_a_later_version_adds() {
+        let capabilities = Capabilities::probe();
+        let bytes = capabilities_to_bytes(&capabilities).unwrap();
+        assert_eq!(capabilities_from_bytes(&bytes).unwrap(), capabilities);
+        let mut later: ciborium::Value = cbor::decode(&bytes).unwrap();
+        let fields = later.as_map_mut().unwrap();
+        fields.push((
+            ciborium::Value::from("colour"),
+            ciborium::Value::from("green"),
+        ));
+        let bytes = plain(&later).unwrap();
+        assert_eq!(capabilities_from_bytes(&bytes).unwrap(), capabilities);
+        assert!(capabilities_from_bytes(&[0; HELLO_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
     fn a_refusal_is_one_printable_line_of_bounded_length() {
         let answer = Answer::Refused(format!("full\n\x1b[31m{}", "x".repeat(10_000)));
         let Answer::Refused(reason) = Answer::from_bytes(&answer.to_bytes().unwrap()).unwrap()
@@ -357,6 +389,7 @@ mod tests {
         ) {
             let _ = Hello::from_bytes(&bytes);
             let _ = Answer::from_bytes(&bytes);
+            let _ = capabilities_from_bytes(&bytes);
         }
     }
 }

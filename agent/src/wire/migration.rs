@@ -106,6 +106,8 @@ pub enum ToGuest {
 pub struct Prepare {
     /// The process, as home numbers it.
     pub pid: i32,
+    /// The highest id of its threads.
+    pub highest_tid: u32,
     /// What home's machine and kernel can do.
     pub capabilities: crate::sys::probe::Capabilities,
     /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.

@@ -129,6 +129,34 @@ fn two_nodes_see_each_other_and_a_channel_carries_records_both_ways() {
 }
 
 #[test]
+fn a_node_tells_another_what_it_can_do() {
+    Lab::run("capabilities", async |lab| {
+        let (one, two) = lab.pair().await;
+        let capabilities = Capabilities::probe();
+        let telling = async {
+            let incoming = two.incoming().recv().await.unwrap();
+            assert_eq!(incoming.purpose, Purpose::Capabilities);
+            incoming.tell(&capabilities).await.unwrap();
+        };
+        let asking = one.capabilities(two.this().id);
+        let (told, ()) = smol::future::zip(asking, telling).await;
+        assert_eq!(told.unwrap(), capabilities);
+
+        let refusing = async {
+            let incoming = two.incoming().recv().await.unwrap();
+            incoming.refuse("it is stopping".into()).await;
+        };
+        let asking = one.capabilities(two.this().id);
+        let (told, ()) = smol::future::zip(asking, refusing).await;
+        let refused = ConnectError::Refused {
+            node: two.this(),
+            reason: "it is stopping".into(),
+        };
+        assert_eq!(told, Err(refused));
+    });
+}
+
+#[test]
 fn a_refusal_reaches_the_connecting_side_in_words() {
     Lab::run("refusal", async |lab| {
         let (one, two) = lab.pair().await;
