@@ -1,427 +1,283 @@
-//! One program, run in every way that Limosa can run it; each run must look like the native one.
+//! The table of programs, `programs.txt`, run program by program and mode by mode; and the table of results.
 //!
-//! - *started away*: it leaves home at its exec, as by `limosa run --node`;
-//! - *left behind*: it leaves home while it runs, and ends there;
-//! - *travelling*: it leaves and comes home several times, at moments drawn from the program's name.
-//!
-//! A program repeats what it does until its gate, a file, appears: so it always runs while it moves,
-//! however slow the machine is, and a native run is short.
+//! Every section of the table is a family: a folder of `programs/`, and a test here. In every mode the
+//! program's output and status must be the native ones. The results are printed when the last family is
+//! done, and are in `conformance.txt` of the target directory's `tmp` in any case.
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use limosa::wire::supervisor::MoveError;
+use crate::journeys::{Allowance, Course, Mode, native, travel};
+use crate::programs::{Program, sources};
+use crate::running::Outcome;
 
-use crate::two_supervisors::{Supervisors, log_of, status_field};
+const TABLE: &str = include_str!("programs.txt");
 
-/// How long a program may take from its gate's opening to its end.
-const END_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many programs of one family run at once: most of them wait most of the time.
+const AT_ONCE: usize = 3;
 
-/// Where the engine begins to look for room for its own memory.
-const SCRATCH_PREFIX: &str = "1000000";
+/// Reproduces the moments of the moves.
+const SEED_VARIABLE: &str = "LIMOSA_TEST_SEED";
 
-/// How often a travelling program leaves home.
-const TRIPS: u32 = 3;
+/// Runs only programs that have this in their names.
+const ONLY_VARIABLE: &str = "LIMOSA_TEST_PROGRAM";
 
-/// A program and its arguments.
-#[derive(Clone)]
-pub(crate) struct Program {
-    pub(crate) name: String,
-    arguments: Vec<String>,
+/// One line of the table.
+struct Row {
+    family: &'static str,
+    name: &'static str,
+    linkage: &'static str,
+    allowance: Allowance,
 }
 
-impl Program {
-    /// A command of this machine.
-    pub(crate) fn command(name: &str, arguments: &[&str]) -> Program {
-        let owned = arguments.iter().map(|&argument| argument.to_owned());
-        Program {
-            name: name.to_owned(),
-            arguments: owned.collect(),
+fn table() -> Vec<Row> {
+    let mut family = "";
+    let mut rows = Vec::new();
+    for line in TABLE.lines() {
+        if let Some(heading) = line.strip_prefix('[') {
+            family = heading.trim_end_matches(']');
+        } else if !line.is_empty() && !line.starts_with('#') {
+            rows.push(Row::parse(family, line));
         }
     }
-
-    /// A dynamically linked program of `programs/`.
-    pub(crate) fn dynamic(name: &str) -> Program {
-        Program::compiled(name, "dynamic", &[])
-    }
-
-    /// A statically linked program of `programs/`.
-    pub(crate) fn statically_linked(name: &str) -> Program {
-        Program::compiled(name, "static", &["-static"])
-    }
-
-    fn compiled(name: &str, linkage: &str, options: &[&str]) -> Program {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/engine_objects/programs")
-            .join(format!("{name}.c"));
-        let unique = unique_number();
-        let target = temporary(&format!("{name}-{linkage}-{unique}"));
-        let compiled = Command::new("gcc")
-            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-pthread"])
-            .args(options)
-            .arg("-o")
-            .arg(&target)
-            .arg(source)
-            .status();
-        assert!(
-            compiled.expect("gcc is needed").success(),
-            "{name}.c does not compile"
-        );
-        Program {
-            name: target.to_string_lossy().into_owned(),
-            arguments: Vec::new(),
-        }
-    }
-
-    /// The same program with these arguments.
-    pub(crate) fn with(&self, arguments: &[&str]) -> Program {
-        Program::command(&self.name, arguments)
-    }
+    rows
 }
 
-fn unique_number() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-pub(crate) fn temporary(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()))
-}
-
-/// What can be seen of a program that has ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) status: ExitStatus,
-}
-
-/// A program that runs, or waits before its exec.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    pub(crate) pid: u32,
-    files: PathBuf,
-}
-
-impl Running {
-    /// Starts a program; it execs when [`Self::let_exec`] says so.
-    pub(crate) fn start(program: &Program) -> Running {
-        let files = temporary(&format!("run-{}", unique_number()));
-        fs::create_dir_all(&files).unwrap();
-        let fifo = files.join("exec");
-        assert!(
-            Command::new("mkfifo")
-                .arg(&fifo)
-                .status()
-                .unwrap()
-                .success()
-        );
-        let child = Command::new("/bin/sh")
-            .args(["-c", "read -r go < \"$0\"; exec \"$@\""])
-            .arg(&fifo)
-            .arg(&program.name)
-            .args(&program.arguments)
-            .env("GATE", files.join("gate"))
-            .env("READY", files.join("ready"))
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
-            .stdout(File::create(files.join("stdout")).unwrap())
-            .stderr(File::create(files.join("stderr")).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let pid = child.id();
-        Running { child, pid, files }
-    }
-
-    pub(crate) fn let_exec(&self) {
-        fs::write(self.files.join("exec"), "go\n").unwrap();
-    }
-
-    /// Lets the program end its rounds.
-    pub(crate) fn open_gate(&self) {
-        File::create(self.files.join("gate")).unwrap();
-    }
-
-    /// Waits until it has ended.
-    pub(crate) fn outcome(&mut self) -> Outcome {
-        let deadline = Instant::now() + END_TIMEOUT;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the program does not end: {}",
-                self.describe()
-            );
-            std::thread::sleep(Duration::from_millis(2));
+impl Row {
+    fn parse(family: &'static str, line: &'static str) -> Row {
+        let mut words = line.split_whitespace();
+        let mut word = || {
+            let word = words.next();
+            word.unwrap_or_else(|| panic!("too few words: {line}"))
         };
-        Outcome {
-            stdout: self.output("stdout"),
-            stderr: self.output("stderr"),
-            status,
-        }
-    }
-
-    pub(crate) fn output(&self, name: &str) -> String {
-        let bytes = fs::read(self.files.join(name)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Whether the program has run its exec.
-    pub(crate) fn is_itself(&self, program: &Program) -> bool {
-        let wanted = fs::canonicalize(which(&program.name)).unwrap();
-        fs::read_link(format!("/proc/{}/exe", self.pid)).is_ok_and(|seen| seen == wanted)
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        self.files.join("ready").exists()
-    }
-
-    /// Everything that helps to find out why it did not do what it should.
-    pub(crate) fn describe(&self) -> String {
-        let mut text = String::new();
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
-        for task in tasks.into_iter().flatten().flatten() {
-            let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-            let state = read("status");
-            let lines = state.lines().filter(|line| {
-                [
-                    "State",
-                    "Pid",
-                    "TracerPid",
-                    "SigQ",
-                    "SigPnd",
-                    "ShdPnd",
-                    "SigBlk",
-                ]
-                .iter()
-                .any(|field| line.starts_with(field))
-            });
-            text.push_str(&lines.collect::<Vec<_>>().join(" "));
-            text.push_str(&format!(
-                " syscall {} wchan {}\n",
-                read("syscall"),
-                read("wchan")
-            ));
-        }
-        let log = fs::read_to_string(log_of(self.pid)).unwrap_or_default();
-        format!(
-            "{text}stdout: {}\nstderr: {}\nsupervisors: {log}",
-            self.output("stdout"),
-            self.output("stderr")
-        )
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let group = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.files);
-        let _ = fs::remove_file(log_of(self.pid));
-    }
-}
-
-fn which(name: &str) -> PathBuf {
-    if name.contains('/') {
-        return PathBuf::from(name);
-    }
-    let path = std::env::var("PATH").unwrap();
-    let mut places = path.split(':').map(|place| Path::new(place).join(name));
-    places.find(|place| place.exists()).unwrap()
-}
-
-/// Small random numbers from a seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn from_name(name: &str) -> Random {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        Random(hasher.finish() | 1)
-    }
-
-    /// Waits for up to `most_ms`: the moment of a move is what is tried, nothing depends on it.
-    pub(crate) fn pause(&mut self, most_ms: u64) {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        std::thread::sleep(Duration::from_micros(self.0 % (most_ms * 1000)));
-    }
-}
-
-/// Runs the program in every way and compares.
-pub(crate) fn conforms(program: &Program) {
-    conforms_if_it(program, &Travel::default());
-}
-
-/// What may happen while the program is away.
-#[derive(Default)]
-pub(crate) struct Travel {
-    /// It may refuse to leave for this part of a reason, at some moments.
-    pub(crate) may_refuse: Option<&'static str>,
-}
-
-pub(crate) fn conforms_if_it(program: &Program, travel: &Travel) {
-    let native = native(program);
-    assert_ne!(native.status.code(), Some(99), "fails natively: {native:?}");
-    assert_eq!(
-        started_away(program, travel),
-        native,
-        "{} started away",
-        program.name
-    );
-    assert_eq!(
-        left_behind(program, travel),
-        native,
-        "{} left behind",
-        program.name
-    );
-    assert_eq!(
-        travelled(program, travel),
-        native,
-        "{} travelling",
-        program.name
-    );
-}
-
-pub(crate) fn native(program: &Program) -> Outcome {
-    let mut running = Running::start(program);
-    running.open_gate();
-    running.let_exec();
-    running.outcome()
-}
-
-fn is_excused(travel: &Travel, error: &MoveError) -> bool {
-    let text = format!("{error:?}");
-    travel
-        .may_refuse
-        .is_some_and(|excuse| text.contains(excuse))
-}
-
-fn started_away(program: &Program, travel: &Travel) -> Outcome {
-    let running = Running::start(program);
-    let mut supervisors = Supervisors::before_exec(running.pid);
-    let request = supervisors.ask("n2");
-    running.let_exec();
-    match supervisors.finish_move(request) {
-        Ok(_) => {}
-        Err(error) if is_excused(travel, &error) => {}
-        Err(error) => panic!(
-            "{} cannot start away: {error:?}\n{}",
-            program.name,
-            running.describe()
-        ),
-    }
-    Random::from_name(&program.name).pause(60);
-    finish(running, supervisors)
-}
-
-fn left_behind(program: &Program, travel: &Travel) -> Outcome {
-    let running = start_natively(program);
-    let mut random = Random::from_name(&program.name);
-    random.pause(40);
-    let mut supervisors = Supervisors::of(running.pid);
-    leave(&mut supervisors, &running, program, travel);
-    random.pause(60);
-    finish(running, supervisors)
-}
-
-fn travelled(program: &Program, travel: &Travel) -> Outcome {
-    let running = start_natively(program);
-    let mut random = Random::from_name(&program.name);
-    let mut supervisors = Supervisors::of(running.pid);
-    for _ in 0..TRIPS {
-        random.pause(30);
-        leave(&mut supervisors, &running, program, travel);
-        random.pause(60);
-        let request = supervisors.ask("home");
-        match supervisors.finish_move(request) {
-            // It has come home by itself, and its supervisor is gone.
-            Ok(_) | Err(MoveError::Gone) => {}
-            Err(error) => {
-                panic!(
-                    "{} does not come home: {error:?}\n{}",
-                    program.name,
-                    running.describe()
-                )
+        let (name, linkage, expectation) = (word(), word(), word());
+        assert!(words.next().is_some(), "what does {name} show?");
+        let mut allowance = Allowance::default();
+        for part in expectation.split(',') {
+            match part.split_once(':') {
+                None if part == "travels" => {}
+                None if part == "comes-home" => allowance.comes_home = true,
+                Some(("may-stay", code)) => allowance.may_refuse = Some(code.to_owned()),
+                Some(("stays", code)) => {
+                    allowance.comes_home = true;
+                    allowance.stays = Some(code.to_owned());
+                }
+                _ => panic!("{name}: {part} is not an expectation"),
             }
         }
-        assert_untouched(&running);
-        // The supervisor ends when it is not needed.
-        if supervisors.ends_within(Duration::ZERO) {
-            supervisors = Supervisors::of(running.pid);
+        Row {
+            family,
+            name,
+            linkage,
+            allowance,
         }
     }
-    finish(running, supervisors)
-}
 
-pub(crate) fn start_natively(program: &Program) -> Running {
-    let running = Running::start(program);
-    running.let_exec();
-    crate::two_supervisors::wait_until("the exec", || running.is_itself(program));
-    running
-}
+    fn path(&self) -> String {
+        format!("{}/{}", self.family, self.name)
+    }
 
-fn leave(supervisors: &mut Supervisors, running: &Running, program: &Program, travel: &Travel) {
-    for _ in 0..3 {
-        match supervisors.migrate("n2") {
-            Ok(_) => return,
-            // The supervisor has ended just now, because it was not needed.
-            Err(MoveError::Gone) if Path::new(&format!("/proc/{}/exe", running.pid)).exists() => {
-                *supervisors = Supervisors::of(running.pid);
-            }
-            Err(error) if is_excused(travel, &error) => return,
-            Err(error) => {
-                panic!(
-                    "{} cannot leave: {error:?}\n{}",
-                    program.name,
-                    running.describe()
-                )
-            }
+    fn program(&self) -> Program {
+        match self.linkage {
+            "dynamic" => Program::dynamic(&self.path()),
+            "static" => Program::statically_linked(&self.path()),
+            other => panic!("{} is neither dynamic nor static: {other}", self.name),
         }
     }
-    panic!(
-        "{} cannot leave: its supervisor ends\n{}",
-        program.name,
-        running.describe()
-    );
 }
 
-/// Opens the gate and awaits the end of program and supervisors.
-pub(crate) fn finish(mut running: Running, mut supervisors: Supervisors) -> Outcome {
-    running.open_gate();
-    let outcome = running.outcome();
-    assert!(
-        supervisors.ends_within(END_TIMEOUT),
-        "the supervisors do not end: {}",
-        running.describe()
-    );
-    if outcome.status.code() == Some(99) || outcome.status.signal().is_some() {
-        println!("{}", running.describe());
-    }
-    outcome
+/// What became of a program in one mode: its course, or why it is wrong.
+type Cell = Result<Course, String>;
+
+/// Results by program.
+type Results = BTreeMap<String, Vec<Cell>>;
+
+fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().expect("the seed is a number"),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(1, |since| since.as_secs()),
+    })
 }
 
-/// Nothing of the engine is left in a process that is at home.
-pub(crate) fn assert_untouched(running: &Running) {
-    let Ok(maps) = fs::read_to_string(format!("/proc/{}/maps", running.pid)) else {
-        return;
+/// Runs what may panic; the panic's message if it does.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        text.unwrap_or_default()
+    })
+}
+
+/// Runs one program in every mode.
+fn results_of(row: &Row) -> Vec<Cell> {
+    let natively = guarded(|| {
+        let program = row.program();
+        let outcome = native(&program);
+        assert!(
+            outcome.stderr.is_empty() && outcome.stdout.ends_with('\n'),
+            "fails natively: {outcome:?}"
+        );
+        (program, outcome)
+    });
+    let (program, wanted) = match natively {
+        Ok(natively) => natively,
+        Err(error) => return vec![Err(error)],
     };
-    if maps.is_empty() {
-        // It has ended; its outcome tells.
-        return;
+    let away = Mode::ALL.iter().skip(1).map(|&mode| {
+        let (outcome, course) = guarded(|| travel(&program, mode, &row.allowance, seed()))?;
+        compare(&outcome, &wanted)?;
+        Ok(course)
+    });
+    std::iter::once(Ok(Course::Travelled)).chain(away).collect()
+}
+
+fn compare(seen: &Outcome, wanted: &Outcome) -> Result<(), String> {
+    if seen == wanted {
+        return Ok(());
     }
-    let scratch = maps.lines().find(|line| line.starts_with(SCRATCH_PREFIX));
-    assert_eq!(scratch, None, "the engine's memory is left");
-    assert_eq!(status_field(running.pid, "TracerPid"), "0");
-    assert_eq!(status_field(running.pid, "Seccomp"), "0");
+    Err(format!("{seen:?} instead of {wanted:?}"))
+}
+
+/// Runs every program of a family in every mode.
+fn conforms(family: &str) {
+    let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
+    let mut rows = table();
+    rows.retain(|row| row.family == family && row.name.contains(&only));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Results::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let cells = results_of(row);
+                    lock(&results).insert(row.path(), cells);
+                }
+            });
+        }
+    });
+    let results = std::mem::take(&mut *lock(&results));
+    let wrong = wrong_cells(&results);
+    publish(results);
+    assert!(
+        wrong.is_empty(),
+        "{SEED_VARIABLE}={} and these programs are not as at home:\n{wrong}",
+        seed()
+    );
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wrong_cells(results: &Results) -> String {
+    let mut text = String::new();
+    for (name, cells) in results {
+        for (mode, cell) in Mode::ALL.iter().zip(cells) {
+            if let Err(error) = cell {
+                let _ = writeln!(text, "{name}, {}: {error}", mode.name());
+            }
+        }
+    }
+    text
+}
+
+/// Adds a family's results to those of the others.
+fn publish(results: Results) {
+    static ALL: Mutex<Results> = Mutex::new(Results::new());
+    let mut all = lock(&ALL);
+    all.extend(results);
+    let text = rendered(&all);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance.txt");
+    fs::write(&file, &text).unwrap();
+    if all.len() == table().len() {
+        // Not by print!, which shows nothing of a test that passes.
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "\n{text}(also in {})", file.display()).unwrap();
+    }
+}
+
+/// The table of results.
+fn rendered(results: &Results) -> String {
+    let mut text = format!("{:34}", "program");
+    for mode in Mode::ALL {
+        let _ = write!(text, "{:>10}", mode.name());
+    }
+    text.push('\n');
+    for (name, cells) in results {
+        let _ = write!(text, "{name:34}");
+        let mut causes = Vec::new();
+        for cell in cells {
+            let (word, cause) = match cell {
+                Ok(Course::Travelled) => ("ok", None),
+                Ok(Course::CameHome(cause)) => ("ok, home", Some(cause)),
+                Ok(Course::Stayed(code)) => ("ok, stays", Some(code)),
+                Err(_) => ("WRONG", None),
+            };
+            let _ = write!(text, "{word:>10}");
+            causes.extend(cause);
+        }
+        causes.sort();
+        causes.dedup();
+        for (position, cause) in causes.into_iter().enumerate() {
+            let _ = write!(text, "{} {cause}", if position == 0 { "  " } else { ";" });
+        }
+        text.push('\n');
+    }
+    let of_kind = |wanted: fn(&Course) -> bool| {
+        let cells = results.values().flatten();
+        cells.filter(|cell| cell.as_ref().is_ok_and(wanted)).count()
+    };
+    let _ = writeln!(
+        text,
+        "{} programs: {} runs as at home, {} of them after coming home by themselves, {} that could not leave; seed {}",
+        results.len(),
+        of_kind(|_| true),
+        of_kind(|course| matches!(course, Course::CameHome(_))),
+        of_kind(|course| matches!(course, Course::Stayed(_))),
+        seed()
+    );
+    text
+}
+
+macro_rules! families {
+    ($($family:ident: $claim:ident,)*) => {
+        const FAMILIES: &[&str] = &[$(stringify!($family)),*];
+        $(#[test] fn $claim() { conforms(stringify!($family)); })*
+    };
+}
+
+families! {
+    descriptors: descriptors_are_homes_everywhere,
+    memory: memory_is_the_programs_own_everywhere,
+    processes: processes_are_relatives_everywhere,
+    signals: signals_are_heard_as_at_home_everywhere,
+    // sockets: sockets_are_homes_everywhere,
+    surroundings: surroundings_are_homes_everywhere,
+    threads: threads_work_together_everywhere,
+    time: time_passes_as_at_home_everywhere,
+}
+
+#[test]
+fn every_program_of_a_family_is_in_the_table_and_every_family_is_tested() {
+    let mut listed: Vec<String> = table().iter().map(Row::path).collect();
+    let mut present = Vec::new();
+    for family in FAMILIES {
+        for file in fs::read_dir(sources().join(family)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            present.push(format!("{family}/{}", name.strip_suffix(".c").unwrap()));
+        }
+    }
+    listed.sort();
+    present.sort();
+    assert_eq!(listed, present);
 }

@@ -4,11 +4,13 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::conformance::{Outcome, Program, finish, native, start_natively};
+use crate::journeys::{finish, native};
+use crate::programs::Program;
+use crate::running::{Outcome, Running};
 use crate::two_supervisors::{DEADLINE, Supervisors, status_field, wait_until};
 
 fn ended_away(program: &Program) -> Outcome {
-    let running = start_natively(program);
+    let running = Running::start_natively(program);
     let mut supervisors = Supervisors::of(running.pid);
     supervisors.migrate("n2").unwrap();
     finish(running, supervisors)
@@ -60,7 +62,7 @@ fn deaths_by_own_signals_come_out_at_home_exactly() {
 fn deaths_by_others_signals_come_out_at_home_exactly() {
     let spin = Program::dynamic("spin").with(&["exit", "0"]);
     for signal in [Signal::TERM, Signal::INT, Signal::KILL, Signal::USR1] {
-        let mut running = start_natively(&spin);
+        let mut running = Running::start_natively(&spin);
         let mut supervisors = Supervisors::of(running.pid);
         supervisors.migrate("n2").unwrap();
         kill_process(Pid::from_child(&running.child), signal).unwrap();
@@ -76,7 +78,7 @@ fn deaths_by_others_signals_come_out_at_home_exactly() {
 fn a_program_away_is_stopped_and_continued_from_home() {
     let spin = Program::dynamic("spin").with(&["exit", "5"]);
     let native = native(&spin);
-    let running = start_natively(&spin);
+    let running = Running::start_natively(&spin);
     let mut supervisors = Supervisors::of(running.pid);
     supervisors.migrate("n2").unwrap();
     let pid = Pid::from_child(&running.child);
@@ -95,7 +97,7 @@ fn a_program_away_is_stopped_and_continued_from_home() {
 #[test]
 fn a_terminal_reaches_the_program_away_and_so_does_its_interrupt_key() {
     let terminal = Program::dynamic("terminal").with(&["/bin/cat"]);
-    let running = start_natively(&terminal);
+    let running = Running::start_natively(&terminal);
     wait_until("cat on its terminal", || running.is_ready());
     let cat: u32 = running.output("ready").parse().unwrap();
     wait_until("the exec of cat", || {

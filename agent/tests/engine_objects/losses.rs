@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::conformance::{Program, Running, finish, native, start_natively};
+use crate::journeys::{finish, native};
+use crate::programs::Program;
+use crate::running::Running;
 use crate::two_supervisors::{Supervisors, wait_until};
 
 const MOMENTS_MS: [u64; 8] = [0, 5, 10, 20, 40, 60, 80, 120];
@@ -33,7 +35,7 @@ fn last_guest(supervisors: &Supervisors) -> &Child {
 }
 
 fn away(program: &Program) -> (Running, Supervisors) {
-    let running = start_natively(program);
+    let running = Running::start_natively(program);
     let mut supervisors = Supervisors::of(running.pid);
     supervisors.migrate("n2").unwrap();
     (running, supervisors)
@@ -42,7 +44,7 @@ fn away(program: &Program) -> (Running, Supervisors) {
 /// The guest has done nothing that can be seen: the process goes on at home from its departure.
 #[test]
 fn a_program_that_has_shown_nothing_goes_on_at_home_when_its_remote_is_lost() {
-    let program = Program::dynamic("threads");
+    let program = Program::dynamic("threads/threads");
     let native = native(&program);
     for victim in ["the guest supervisor", "the namespaces' init", "the guest"] {
         let (running, mut supervisors) = away(&program);
@@ -112,10 +114,10 @@ fn the_guest_ends_with_its_deputys_supervisor() {
 /// The guest supervisor is killed at moments from its start to long after the move.
 #[test]
 fn a_move_that_loses_its_guest_supervisor_at_any_moment_leaves_the_program_whole() {
-    let program = Program::statically_linked("kept_mappings");
+    let program = Program::statically_linked("memory/kept_mappings");
     let native = native(&program);
     for moment_ms in MOMENTS_MS {
-        let running = start_natively(&program);
+        let running = Running::start_natively(&program);
         let mut supervisors = Supervisors::of(running.pid);
         supervisors.guest_lifetime = Some(Duration::from_millis(moment_ms));
         // Whether the move succeeds depends on the moment.
@@ -135,10 +137,10 @@ fn a_move_that_loses_its_guest_supervisor_at_any_moment_leaves_the_program_whole
 /// or killed, never damaged.
 #[test]
 fn a_program_whose_supervisor_is_killed_at_any_moment_is_whole_or_killed() {
-    let program = Program::statically_linked("kept_mappings");
+    let program = Program::statically_linked("memory/kept_mappings");
     let native = native(&program);
     for moment_ms in MOMENTS_MS {
-        let mut running = start_natively(&program);
+        let mut running = Running::start_natively(&program);
         let mut supervisors = Supervisors::of(running.pid);
         let deputy = supervisors.deputy.id();
         let killer = std::thread::spawn(move || {

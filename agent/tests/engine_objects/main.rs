@@ -1,15 +1,15 @@
 //! The engine, one kernel object or behaviour at a time: small programs that check themselves are run
-//! natively, started away, left behind and travelling, and must look the same each time.
+//! natively and on journeys of every kind, and must look the same each time. Begin with `programs.txt`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conformance;
-mod descriptors;
 mod endings;
+mod interpreters;
+mod journeys;
 mod losses;
 mod memory;
-mod signals;
-mod surroundings;
-mod threads;
+mod programs;
+mod running;
 #[path = "../two_supervisors/mod.rs"]
 mod two_supervisors;

@@ -275,7 +275,8 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
             Instant::now() < deadline,
             "{what} did not happen in {DEADLINE:?}"
         );
-        std::thread::yield_now();
+        // Looks again soon, and lets what it waits for have the CPU.
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -41,6 +41,12 @@ static inline bool gate_is_open(void) {
     return !gate || access(gate, F_OK) == 0;
 }
 
+/* The last words of a program whose checks have all come true. */
+static inline int well(void) {
+    puts("well");
+    return 0;
+}
+
 static inline uint64_t now_ns(clockid_t clock) {
     struct timespec now;
     CHECK(clock_gettime(clock, &now) == 0);

@@ -1,7 +1,7 @@
 /* Files: offsets, vectors, appending, transfers larger than any buffer, truncation, directories. */
 #include "program.h"
 
-#define BIG (3 << 20)
+#define BIG (1 << 19)
 
 static char directory[] = "limosa-files-XXXXXX";
 

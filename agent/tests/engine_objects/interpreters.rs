@@ -1,31 +1,19 @@
-//! What a program knows of the world, its children, and interpreters.
+//! Interpreters, with all that they do by themselves.
 
-use crate::conformance::{Program, Travel, conforms, conforms_if_it};
+use crate::journeys::{Allowance, Mode, native, travel};
+use crate::programs::Program;
 
-#[test]
-fn ids_directory_limits_and_names_are_homes() {
-    conforms(&Program::dynamic("surroundings").with(&["one", "two"]));
-}
-
-#[test]
-fn children_are_made_at_home() {
-    // Between fork and wait the program may be in a vfork, or have a child that shares its memory.
-    conforms_if_it(
-        &Program::statically_linked("children"),
-        &Travel {
-            may_refuse: Some("fork"),
-        },
-    );
-}
-
-#[test]
-fn memory_shared_with_a_child_keeps_the_program_at_home() {
-    conforms_if_it(
-        &Program::dynamic("shared_memory"),
-        &Travel {
-            may_refuse: Some("shared-memory"),
-        },
-    );
+/// Runs the program in every mode and compares.
+fn conforms(program: &Program) {
+    let allowance = Allowance {
+        comes_home: true,
+        ..Allowance::default()
+    };
+    let wanted = native(program);
+    for mode in Mode::ALL.into_iter().skip(1) {
+        let (outcome, _) = travel(program, mode, &allowance, 1);
+        assert_eq!(outcome, wanted, "{} {mode:?}", program.name);
+    }
 }
 
 const PYTHON: &str = "
