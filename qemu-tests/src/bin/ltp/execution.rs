@@ -79,6 +79,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) scratch: &'a Path,
     /// Where the output of each run is kept.
     pub(crate) logs: &'a Path,
+    /// A library that is loaded into each test.
+    pub(crate) preload: Option<&'a Path>,
     /// How long a run at home may take.
     pub(crate) timeout_home: Duration,
     /// How long a run away may take.
@@ -154,7 +156,15 @@ impl Executor<'_> {
             Place::Home => &[],
             Place::Away => &limosa,
         };
-        let beginning = BEGINNING.iter().chain(limosa).copied();
+        // By env(1), so that the node's own programs do not load it; `limosa` is static.
+        let preload = self
+            .preload
+            .map(|path| format!("LD_PRELOAD={}", path.display()));
+        let preload = preload
+            .iter()
+            .flat_map(|variable| ["env", variable.as_str()]);
+        let beginning = BEGINNING.into_iter().chain(preload);
+        let beginning = beginning.chain(limosa.iter().copied());
         self.home
             .command(beginning.chain(words.iter().map(String::as_str)))?
             .envs(self.suite.environment(directory))

@@ -7,6 +7,7 @@
 //! 4. Look whether anything is left of guests and jobs.
 //! 5. Print the table; one difference without a known reason is a failure.
 
+mod alone;
 mod execution;
 mod journey;
 mod notes;
@@ -51,6 +52,9 @@ struct Arguments {
     /// scenario file of the suite; may be repeated (default: syscalls and syscalls-ipc)
     #[argh(option)]
     scenario: Vec<String>,
+    /// let each test be one process that shares no memory, so that it stays away as long as it can
+    #[argh(switch)]
+    alone: bool,
     /// tests to run at a time (default: 1)
     #[argh(option, default = "1")]
     jobs: usize,
@@ -88,16 +92,20 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, LabError> {
     let notes =
         Notes::parse(notes::CHECKED_IN).map_err(|error| LabError::Usage(error.to_string()))?;
-    let suite = Suite::at(&arguments.root)?;
+    let mut suite = Suite::at(&arguments.root)?;
     let logs = arguments.output.join("logs");
     if !arguments.resume {
         // Names of an older run must not be taken for those of this one.
         let _ = fs::remove_dir_all(&logs);
     }
     fs::create_dir_all(&logs).map_err(LabError::doing(format!("make {}", logs.display())))?;
+    suite.unpack_kernel_configuration(&arguments.output)?;
     let results = arguments.output.join("results.jsonl");
     let (file, known) = ResultFile::open(&results, arguments.resume)?;
     let tests = wanted_tests(arguments, &suite, &known)?;
+
+    let preload = arguments.alone.then(|| alone::build(&arguments.output));
+    let preload = preload.transpose()?;
 
     let lab = Lab::start(&LabOptions::namespaces(2))?;
     let home = lab.node(HOME);
@@ -111,6 +119,7 @@ fn run(arguments: &Arguments) -> Result<bool, LabError> {
         home,
         scratch: &scratch,
         logs: &logs,
+        preload: preload.as_deref(),
         timeout_home: Duration::from_secs(arguments.timeout_seconds),
         timeout_away: Duration::from_secs(4 * arguments.timeout_seconds),
     };

@@ -100,7 +100,8 @@ impl Outcome {
 
     /// Whether the test found that it has nothing to test here.
     pub(crate) fn is_not_applicable(&self) -> bool {
-        self.ending == Ending::Exited(NOT_APPLICABLE)
+        let says_nothing_else = self.checks.passed == 0 && self.checks.not_applicable > 0;
+        self.ending == Ending::Exited(NOT_APPLICABLE) || (self.passed() && says_nothing_else)
     }
 
     /// In a few words, for the table.

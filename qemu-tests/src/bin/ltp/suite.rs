@@ -8,8 +8,9 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lab::error::LabError;
 
@@ -17,6 +18,9 @@ use lab::error::LabError;
 const SHELL_CHARACTERS: &[char] = &[
     '$', '`', '"', '\'', '\\', ';', '&', '|', '<', '>', '(', ')', '*', '?', '[', ']', '#', '~', '=',
 ];
+
+/// Where the kernel tells its configuration, if it was built to.
+const PACKED_CONFIGURATION: &str = "/proc/config.gz";
 
 /// One test of a scenario file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(crate) struct Test {
 #[derive(Clone, Debug)]
 pub(crate) struct Suite {
     root: PathBuf,
+    kernel_configuration: Option<PathBuf>,
 }
 
 impl Suite {
@@ -45,11 +50,38 @@ impl Suite {
         };
         let root = fs::canonicalize(root)
             .map_err(|error| missing(format!("{} ({error})", root.display())))?;
-        let suite = Self { root };
+        let suite = Self {
+            root,
+            kernel_configuration: None,
+        };
         if !suite.programs().is_dir() {
             return Err(missing(suite.programs().display().to_string()));
         }
         Ok(suite)
+    }
+
+    /// Unpacks the kernel's configuration into `directory`: else every test starts a program that does
+    /// so. Where the kernel does not tell it, tests look for it themselves.
+    pub(crate) fn unpack_kernel_configuration(&mut self, directory: &Path) -> Result<(), LabError> {
+        if !Path::new(PACKED_CONFIGURATION).exists() {
+            return Ok(());
+        }
+        let path = fs::canonicalize(directory)
+            .map_err(LabError::doing(format!("find {}", directory.display())))?
+            .join("kernel-configuration");
+        let file =
+            File::create(&path).map_err(LabError::doing(format!("make {}", path.display())))?;
+        let status = Command::new("gzip")
+            .args(["-dc", PACKED_CONFIGURATION])
+            .stdout(file)
+            .status()
+            .map_err(LabError::doing("run gzip"))?;
+        if !status.success() {
+            let what = format!("{PACKED_CONFIGURATION}: gzip: {status}");
+            return Err(LabError::Protocol(what));
+        }
+        self.kernel_configuration = Some(path);
+        Ok(())
     }
 
     /// The directory of its programs.
@@ -97,17 +129,19 @@ impl Suite {
     /// What the suite's programs want to find in their environment (its user guide, "Environment
     /// variables").
     pub(crate) fn environment(&self, temporary: &Path) -> BTreeMap<&'static str, String> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        BTreeMap::from([
+        let configuration = self.kernel_configuration.as_ref();
+        let configuration = configuration.map(|path| ("KCONFIG_PATH", path.display().to_string()));
+        let mut variables = BTreeMap::from([
             ("LTPROOT", self.root.display().to_string()),
-            ("PATH", format!("{}:{path}", self.programs().display())),
             ("TMPDIR", temporary.display().to_string()),
             ("LTP_COLORIZE_OUTPUT", "n".into()),
             // Tests for every file system of the kernel would make and mount each of them.
             ("LTP_SINGLE_FS_TYPE", "tmpfs".into()),
             // Tests that try for a while to win a race try for less long.
             ("LTP_RUNTIME_MUL", "0.1".into()),
-        ])
+        ]);
+        variables.extend(configuration);
+        variables
     }
 }
 
