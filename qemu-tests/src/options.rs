@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::LabError;
 use crate::node::{NodeConfig, NodeKind};
-use crate::qemu::{Boot, Machine};
+use crate::qemu::{Boot, CPU_DEFAULT, Machine};
 
 /// Memory of a virtual machine that boots a kernel, or an image: firmware wants more.
 const KERNEL_MEMORY_MIB: u32 = 256;
@@ -29,6 +29,8 @@ pub struct LabOptions {
     pub seed: u64,
     /// Nodes that are virtual machines, and what they boot; the others are namespaces.
     pub machines: BTreeMap<String, Boot>,
+    /// CPUs of virtual machines that have another than [`qemu::CPU_DEFAULT`](crate::qemu::CPU_DEFAULT).
+    pub cpus: BTreeMap<String, String>,
     /// Nodes whose cable is not plugged in at first.
     pub unplugged: BTreeSet<String>,
     /// Nodes with a cluster key of their own.
@@ -80,6 +82,7 @@ impl LabOptions {
         let named = self
             .machines
             .keys()
+            .chain(self.cpus.keys())
             .chain(&self.unplugged)
             .chain(&self.strangers);
         match named.into_iter().find(|name| !names.contains(*name)) {
@@ -102,6 +105,11 @@ impl LabOptions {
                     Boot::Image { .. } => IMAGE_MEMORY_MIB,
                 }),
                 boot: boot.clone(),
+                cpu: self
+                    .cpus
+                    .get(&name)
+                    .map_or(CPU_DEFAULT, String::as_str)
+                    .into(),
             }),
         };
         let uses_baked_key = self.baked_key && matches!(kind, NodeKind::Vm(_));

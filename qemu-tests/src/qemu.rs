@@ -18,6 +18,9 @@ pub const QEMU: &str = "qemu-system-x86_64";
 /// UEFI firmware (Debian package `ovmf`).
 pub const UEFI_FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
+/// The CPU that has all that QEMU can emulate.
+pub const CPU_DEFAULT: &str = "max";
+
 /// The name by which the initramfs knows the lab port.
 const LAB_PORT_NAME: &str = "limosa.control";
 
@@ -121,6 +124,8 @@ pub struct Machine {
     pub boot: Boot,
     /// Its memory; OVMF hangs below 384 MiB.
     pub memory_mib: u32,
+    /// Its CPU, as QEMU names it.
+    pub cpu: String,
 }
 
 /// The files of the host through which a machine is reached.
@@ -161,7 +166,8 @@ impl Machine {
         let mut arguments = Arguments::default();
         arguments.add(&["-nodefaults", "-no-reboot", "-display", "none"]);
         // One vCPU: with more, multi-threaded emulation slows ptrace and userfaultfd a hundredfold.
-        arguments.add(&["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", &memory]);
+        arguments.add(&["-accel", "tcg", "-cpu", &self.cpu]);
+        arguments.add(&["-smp", "1", "-m", &memory]);
         arguments.add(&[
             "-chardev",
             &format!("file,id=serial,path={}", escaped(&files.serial_log)),
@@ -262,6 +268,7 @@ mod tests {
         let arguments = Machine {
             boot,
             memory_mib: 256,
+            cpu: CPU_DEFAULT.into(),
         }
         .arguments(PortId(1), &files);
         assert!(arguments.contains(&"file,id=serial,path=/run/a,,b/serial.log".to_owned()));
@@ -279,6 +286,7 @@ mod tests {
         let text = Machine {
             boot,
             memory_mib: 512,
+            cpu: CPU_DEFAULT.into(),
         }
         .arguments(PortId(1), &files)
         .join(" ");

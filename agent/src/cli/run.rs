@@ -3,13 +3,15 @@
 //! 1. Split the words: ours end where the program's begin, and those may be any bytes.
 //! 2. Ask the agent; it knows who asks by the socket's credentials and puts this process into a cgroup.
 //! 3. With `--node`, the agent answers when the exec that follows can no longer be missed.
-//! 4. Execute the program: pid, terminal, signals and exit status are its own from here on.
+//! 4. Tell glibc with how much of the CPU to make do, if `--baseline` says so ([`crate::migrate::baseline`]).
+//! 5. Execute the program: pid, terminal, signals and exit status are its own from here on.
 //!
 //! Where the agent has no cgroup to use, this process stays instead, as the program's parent
 //! ([`super::parent`]).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +19,8 @@ use argh::FromArgs;
 
 use super::client::{self, ClientError};
 use super::{exit, parent};
-use crate::sys::exec::execute;
+use crate::migrate::baseline::{Baseline, TUNABLES_VARIABLE};
+use crate::sys::exec::{execute, set_variable};
 use crate::wire::control::{ControlRequest, ControlResponse, RunRequest, Running};
 
 /// Run a program that may leave home. Its children belong to the same job. To everybody at home it is
@@ -25,9 +28,10 @@ use crate::wire::control::{ControlRequest, ControlResponse, RunRequest, Running}
 /// command.
 #[derive(FromArgs)]
 #[argh(
-    usage = "[--node <node> | --home] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
+    usage = "[--node <node> | --home] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
     example = "{command_name} make -j32\n\
                {command_name} --node n2 ./simulate --steps 1000\n\
+               {command_name} --baseline x86-64-v2 ./simulate --steps 1000\n\
                {command_name} --wait-nodes 3 -- sh -c 'work | more-work'",
     error_code(125, "Limosa itself failed; the program was not started"),
     error_code(126, "the program cannot be executed"),
@@ -40,6 +44,10 @@ pub(super) struct Run {
     /// it and its children are never to leave home
     #[argh(switch)]
     home: bool,
+    /// it and its children make do with this much of the CPU, x86-64-v2 or x86-64-v3, so that they can go
+    /// to older nodes
+    #[argh(option, arg_name = "level")]
+    baseline: Option<Baseline>,
     /// first wait until this many nodes are alive
     #[argh(option, arg_name = "number")]
     wait_nodes: Option<u32>,
@@ -52,7 +60,7 @@ pub(super) struct Run {
 }
 
 /// Our options that are followed by a value.
-const WITH_VALUE: [&str; 3] = ["--node", "--wait-nodes", "--run-dir"];
+const WITH_VALUE: [&str; 4] = ["--node", "--baseline", "--wait-nodes", "--run-dir"];
 
 pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let (ours, command) = split(words);
@@ -69,6 +77,11 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     if options.home && options.node.is_some() {
         let text = "--home and --node contradict each other: what stays home goes to no node";
         return exit::fail(exit::RUN_FAILED, text);
+    }
+    if let Some(baseline) = options.baseline {
+        let present = std::env::var_os(TUNABLES_VARIABLE).unwrap_or_default();
+        let value = baseline.tunables(present.as_encoded_bytes());
+        set_variable(TUNABLES_VARIABLE, OsStr::from_bytes(&value));
     }
     let mut request = RunRequest {
         node: options.node,

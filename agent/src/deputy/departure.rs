@@ -12,6 +12,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::migrate::baseline;
 use crate::migrate::cantmove;
 use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
 use crate::migrate::channel::{Channel, ChannelError, Message};
@@ -145,7 +146,8 @@ pub fn prepare(
     let prepare = Prepare {
         pid,
         highest_tid: tids.into_iter().max().unwrap_or_default(),
-        capabilities: capabilities.clone(),
+        capabilities: baseline::relied_on(capabilities, pid.cast_unsigned())
+            .map_err(|error| DepartureError::Failed(error.to_string()))?,
         possible_cpus: possible_cpus(),
     };
     channel.send(&ToGuest::Prepare(prepare), &[])?;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crate::migrate::capture::restart;
 use crate::migrate::channel::Message;
 use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, UndeliveredSignal, Waiting};
-use crate::migrate::inject;
 use crate::migrate::pages::{self, PageMap};
+use crate::migrate::{extended_state, inject};
 use crate::process::maps::{self, Mapping};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
@@ -300,7 +300,7 @@ impl Away {
         let instruction = self.deputy.own_instruction;
         self.deputy.scratch.unmap(self.deputy.pid, instruction)?;
         for (thread, registers) in image.threads.iter().zip(&registers) {
-            ptrace::set_extended_state(thread.tid, &thread.extended_state)?;
+            extended_state::take_over(thread.tid, &thread.extended_state)?;
             ptrace::set_signal_mask(thread.tid, thread.signal_mask)?;
             ptrace::set_registers(thread.tid, registers)?;
         }

@@ -15,10 +15,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::migrate::freeze;
 use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::{extended_state, freeze};
 use crate::process::maps::{self, MappingKind};
 use crate::sys::blob::{self, Call};
 use crate::sys::call_numbers as number;
@@ -505,7 +505,7 @@ fn restore_registers(built: &BuiltThread) -> Result<(), BuildError> {
         return Err(BuildError::Impossible("the program is not 64-bit".into()));
     }
     let fail = |error| BuildError::Io("restoring a thread's registers", error);
-    ptrace::set_extended_state(*thread, &image.extended_state).map_err(fail)?;
+    extended_state::take_over(*thread, &image.extended_state).map_err(fail)?;
     ptrace::set_signal_mask(*thread, image.signal_mask).map_err(fail)?;
     ptrace::set_registers(*thread, &image.registers).map_err(fail)
 }

@@ -3,9 +3,11 @@
 //! What both ends of a move share. The order of a move and its contract are in
 //! [`crate::wire::migration`]; the source's part is in `deputy`, the target's in `guest`.
 
+pub mod baseline;
 pub mod cantmove;
 pub mod capture;
 pub mod channel;
+pub mod extended_state;
 pub mod freeze;
 pub mod image;
 pub mod inject;

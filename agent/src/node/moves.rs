@@ -7,7 +7,8 @@
 
 use super::agent::{Agent, Event, Reply, sentences};
 use super::cgroup::JobName;
-use super::cluster::{ConnectError, MemberState};
+use super::cluster::MemberState;
+use super::suitability::Unanswered;
 use super::supervisors::{
     Asker, Charge, PendingMove, PendingSeize, SupervisorError, SupervisorKey,
 };
@@ -493,7 +494,7 @@ impl Agent {
 async fn explain(
     pid: u32,
     supervisor: Option<u32>,
-    comparison: Option<impl Future<Output = Result<Vec<Reason>, ConnectError>>>,
+    comparison: Option<impl Future<Output = Result<Vec<Reason>, Unanswered>>>,
 ) -> Result<Vec<Reason>, ControlError> {
     let mut reasons = Vec::new();
     if let Some(supervisor) = supervisor {

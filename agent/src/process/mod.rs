@@ -9,6 +9,7 @@
 
 pub mod auxv;
 pub mod descriptors;
+pub mod environment;
 mod field;
 pub mod maps;
 pub mod smaps;

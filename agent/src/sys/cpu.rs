@@ -1,7 +1,8 @@
 //! What this CPU and its kernel offer programs: instruction set extensions and the extended state.
 //!
 //! A program asks CPUID once at its start and goes on to use what it found (glibc picks its string
-//! functions so), so a node must have every extension that the program's home has. Only what user
+//! functions so), so a node must have every extension that the program's home has, or that the program
+//! was told to make do with ([`crate::migrate::baseline`]). Only what user
 //! space can use is listed; CPUID bits that matter to kernels differ between machines and harm nobody.
 #![allow(unsafe_code)]
 
@@ -180,8 +181,23 @@ pub struct Cpu {
     registers: [u32; REGISTERS],
     /// XCR0: which parts of the extended state the kernel has switched on.
     pub extended_state_parts: u64,
-    /// Size of the extended state in its standard layout, in bytes: what PTRACE_GETREGSET gives.
-    pub extended_state_bytes: u32,
+    /// Where the parts of the extended state are in its standard layout, by their number in XCR0.
+    pub extended_state_layout: ExtendedStateLayout,
+}
+
+/// Parts of the extended state that can have a number; the highest yet known is 19 (APX).
+const STATE_PARTS: usize = 20;
+
+/// Where the parts of the extended state are, by their number in XCR0; CPUs of one maker differ from another's.
+pub type ExtendedStateLayout = [StatePart; STATE_PARTS];
+
+/// Where a part of the extended state is in the standard layout; all zero if there is no such part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatePart {
+    /// From the beginning of the state.
+    pub offset_bytes: u16,
+    /// How long it is.
+    pub size_bytes: u16,
 }
 
 impl Cpu {
@@ -217,11 +233,23 @@ impl Cpu {
         let extended = leaf(0x8000_0001, 0);
         const OSXSAVE: u32 = 1 << 27;
         let state_enabled = basic.ecx & OSXSAVE != 0;
-        let [state_size, state_features] = if state_enabled {
-            [leaf(0xd, 0).ebx, leaf(0xd, 1).eax]
+        let state_features = if state_enabled { leaf(0xd, 1).eax } else { 0 };
+        let extended_state_parts = if state_enabled {
+            // SAFETY: OSXSAVE says that the kernel has enabled XGETBV; register 0 always exists.
+            unsafe { _xgetbv(0) }
         } else {
-            [0, 0]
+            0
         };
+        let mut extended_state_layout = ExtendedStateLayout::default();
+        for (number, part) in (0u32..).zip(&mut extended_state_layout).skip(2) {
+            if extended_state_parts & (1 << number) != 0 {
+                let CpuidResult { eax, ebx, .. } = leaf(0xd, number);
+                *part = StatePart {
+                    offset_bytes: u16::try_from(ebx).unwrap_or_default(),
+                    size_bytes: u16::try_from(eax).unwrap_or_default(),
+                };
+            }
+        }
         Cpu {
             registers: [
                 basic.ecx,
@@ -235,13 +263,8 @@ impl Cpu {
                 extended.ecx,
                 extended.edx,
             ],
-            extended_state_parts: if state_enabled {
-                // SAFETY: OSXSAVE says that the kernel has enabled XGETBV; register 0 always exists.
-                unsafe { _xgetbv(0) }
-            } else {
-                0
-            },
-            extended_state_bytes: state_size,
+            extended_state_parts,
+            extended_state_layout,
         }
     }
 
@@ -262,10 +285,46 @@ impl Cpu {
         lacking
     }
 
+    /// The same with no other extensions than those named, and no other parts of the extended state than
+    /// these.
+    #[must_use]
+    pub fn narrowed_to(
+        &self,
+        names: impl Iterator<Item = &'static str>,
+        extended_state_parts: u64,
+    ) -> Cpu {
+        let mut kept = [0; REGISTERS];
+        for name in names {
+            for (register, extensions) in EXTENSIONS {
+                let bits = extensions.iter().filter(|(_, known)| *known == name);
+                kept[*register as usize] |= bits.fold(0, |bits, (bit, _)| bits | 1 << bit);
+            }
+        }
+        for (kept, present) in kept.iter_mut().zip(self.registers) {
+            *kept &= present;
+        }
+        Cpu {
+            registers: kept,
+            extended_state_parts: self.extended_state_parts & extended_state_parts,
+            extended_state_layout: self.extended_state_layout,
+        }
+    }
+
     /// Whether it can save only those parts of the extended state that are in use.
     #[must_use]
     pub fn saves_compactly(&self) -> bool {
         self.registers[Register::LeafDSubleaf1Eax as usize] & XSAVEC != 0
+    }
+}
+
+#[cfg(test)]
+impl Cpu {
+    /// One that has whatever has a name.
+    pub(crate) fn with_every_extension() -> Cpu {
+        Cpu {
+            registers: [u32::MAX; REGISTERS],
+            ..Cpu::default()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Executing a program in place of this one, with the signal state that this one was started with.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
@@ -40,6 +40,12 @@ pub(super) fn restore_pipe_disposition() {
     unsafe {
         libc::signal(libc::SIGPIPE, disposition);
     }
+}
+
+/// Sets a variable of the environment in which [`execute`] executes.
+pub fn set_variable(name: &str, value: &OsStr) {
+    // SAFETY: `limosa run` has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(name, value) }
 }
 
 /// Executes `command` (found in PATH as execvp(3) says), with its arguments, the present environment,

@@ -29,6 +29,7 @@ pub mod options {
 }
 
 const NT_PRSTATUS: usize = 1;
+const NT_PRFPREG: usize = 2;
 const NT_X86_XSTATE: usize = 0x202;
 const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
 const PTRACE_GETSIGMASK: u32 = 0x420a;
@@ -165,30 +166,39 @@ pub fn set_registers(thread: ThreadId, registers: &Registers) -> io::Result<()> 
     .map(drop)
 }
 
-/// Reads the extended state (FPU, vector registers, protection keys) in XSAVE layout.
+/// Reads the extended state (FPU, vector registers, protection keys) in XSAVE's standard layout, or in
+/// FXSAVE's on a CPU without XSAVE.
 pub fn extended_state(thread: ThreadId) -> io::Result<Vec<u8>> {
-    let mut state = vec![0; EXTENDED_STATE_BYTES_MAX];
-    let mut vector = region(state.as_mut_ptr(), state.len());
-    request(
-        libc::PTRACE_GETREGSET,
-        thread,
-        NT_X86_XSTATE,
-        (&raw mut vector) as usize,
-    )?;
-    state.truncate(vector.iov_len);
-    Ok(state)
+    let read = |kind| {
+        let mut state = vec![0; EXTENDED_STATE_BYTES_MAX];
+        let mut vector = region(state.as_mut_ptr(), state.len());
+        let address = (&raw mut vector) as usize;
+        request(libc::PTRACE_GETREGSET, thread, kind, address)?;
+        state.truncate(vector.iov_len);
+        Ok(state)
+    };
+    match read(NT_X86_XSTATE) {
+        Err(error) if is_without_xsave(&error) => read(NT_PRFPREG),
+        result => result,
+    }
 }
 
 /// Writes the extended state; its layout must be this machine's.
 pub fn set_extended_state(thread: ThreadId, state: &[u8]) -> io::Result<()> {
-    let mut vector = region(state.as_ptr().cast_mut(), state.len());
-    request(
-        libc::PTRACE_SETREGSET,
-        thread,
-        NT_X86_XSTATE,
-        (&raw mut vector) as usize,
-    )
-    .map(drop)
+    let write = |kind| {
+        let mut vector = region(state.as_ptr().cast_mut(), state.len());
+        let address = (&raw mut vector) as usize;
+        request(libc::PTRACE_SETREGSET, thread, kind, address).map(drop)
+    };
+    match write(NT_X86_XSTATE) {
+        Err(error) if is_without_xsave(&error) => write(NT_PRFPREG),
+        result => result,
+    }
+}
+
+/// What the kernel says of NT_X86_XSTATE where the CPU has no XSAVE (xstateregs_get).
+fn is_without_xsave(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Reads the mask of blocked signals; inside sigsuspend(2) and its like, the mask that will be restored.

@@ -108,7 +108,7 @@ pub struct Prepare {
     pub pid: i32,
     /// The highest id of its threads.
     pub highest_tid: u32,
-    /// What home's machine and kernel can do.
+    /// What home's machine and kernel can do, as far as the process may rely on it.
     pub capabilities: crate::sys::probe::Capabilities,
     /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.
     pub possible_cpus: u32,

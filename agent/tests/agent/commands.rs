@@ -84,6 +84,38 @@ fn what_limosa_itself_cannot_do_ends_as_env_says() {
 }
 
 #[test]
+fn a_program_with_a_baseline_and_its_children_find_it_in_their_environment() {
+    let directory = Directory::new("baseline");
+    let agent = Agent::start(&directory.0);
+    let told = |before: &str, words: &[&str]| {
+        let mut command = agent.command(&[&["run", "--baseline"], words].concat());
+        let output = command.env("GLIBC_TUNABLES", before).output().unwrap();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let script = ["sh", "-c", "sh -c 'echo $GLIBC_TUNABLES'"];
+    let (code, value, _) = told(
+        "glibc.malloc.perturb=1",
+        &[&["x86-64-v3"], &script[..]].concat(),
+    );
+    assert_eq!(code, Some(0));
+    assert!(
+        value.starts_with("glibc.malloc.perturb=1:glibc.cpu.hwcaps=-AVX512F,"),
+        "{value}"
+    );
+    assert!(!value.contains("-AVX2"), "{value}");
+    let (code, value, _) = told("", &[&["x86-64-v2"], &script[..]].concat());
+    assert_eq!(code, Some(0));
+    assert!(value.contains(",-AVX2,"), "{value}");
+    let (code, _, error) = told("", &["x86-64-v9", "true"]);
+    assert_eq!(code, Some(125));
+    assert!(error.contains("x86-64-v2 or x86-64-v3"), "{error}");
+}
+
+#[test]
 fn a_job_is_listed_with_its_children_and_forgotten_when_it_ends() {
     let directory = Directory::new("jobs");
     let agent = Agent::start(&directory.0);

@@ -4,7 +4,7 @@ use super::reason;
 use crate::sys::probe::Capabilities;
 use crate::wire::supervisor::Reason;
 
-/// Why no process of this home can go to this remote; nothing if it can.
+/// Why a process that relies on this much of its home cannot go to this remote; nothing if it can.
 #[must_use]
 pub fn compare_nodes(home: &Capabilities, remote: &Capabilities) -> Vec<Reason> {
     let mut reasons = remote.missing_for_guests();
@@ -13,8 +13,8 @@ pub fn compare_nodes(home: &Capabilities, remote: &Capabilities) -> Vec<Reason> 
         reasons.push(reason(
             "cpu",
             format!(
-                "the remote's CPU lacks what programs here may use already: {}; choose a node with \
-                 a CPU at least as new",
+                "the remote's CPU lacks what the program may use already: {}; choose a node with \
+                 a CPU at least as new, or start it by 'limosa run --baseline x86-64-v2'",
                 lacking.join(", ")
             ),
         ));
@@ -28,12 +28,30 @@ fn judge_extended_state(home: &Capabilities, remote: &Capabilities, reasons: &mu
         home.cpu.extended_state_parts,
         remote.cpu.extended_state_parts,
     );
+    if here == 0 {
+        // FXSAVE writes the same 512 bytes everywhere.
+        return;
+    }
+    let layout = |node: &Capabilities| node.cpu.extended_state_layout;
+    let mut parts = (0..).zip(layout(home).into_iter().zip(layout(remote)));
+    let moved = parts.find(|(number, (here_part, there_part))| {
+        here & there & (1 << number) != 0 && here_part != there_part
+    });
     if here & !there != 0 {
         reasons.push(reason(
             "extended-state",
             format!(
                 "the remote's kernel keeps fewer registers than home's (XCR0 0x{there:x}, here \
                  0x{here:x}); choose another node or boot both with the same kernel options"
+            ),
+        ));
+    } else if let Some((number, _)) = moved {
+        reasons.push(reason(
+            "extended-state",
+            format!(
+                "the remote's CPU keeps some registers in another place than home's (part {number} of \
+                 XSAVE), where a signal's handler would not find them; choose a node with a CPU of the \
+                 same maker, or start it by 'limosa run --baseline x86-64-v3'"
             ),
         ));
     } else if here != there && !home.cpu.saves_compactly() {

@@ -469,9 +469,37 @@ fn what_a_remote_lacks_is_told() {
     assert_eq!(
         codes_of(&|home, remote| {
             home.cpu = Default::default();
+            home.cpu.extended_state_parts = 0x7;
             remote.cpu.extended_state_parts = 0xe7;
         }),
-        ["extended-state"]
+        ["extended-state"],
+        "XSAVE would write more than home left room for"
+    );
+    assert_eq!(
+        codes_of(&|home, remote| {
+            for node in [home, remote] {
+                node.cpu.extended_state_parts = 0x207;
+                node.cpu.extended_state_layout[9].offset_bytes += 8;
+            }
+        }),
+        Vec::<String>::new(),
+    );
+    assert_eq!(
+        codes_of(&|home, remote| {
+            home.cpu.extended_state_parts = 0x207;
+            remote.cpu.extended_state_parts = 0x207;
+            remote.cpu.extended_state_layout[9].offset_bytes += 8;
+        }),
+        ["extended-state"],
+        "one maker's CPUs have the protection keys elsewhere"
+    );
+    assert!(
+        codes_of(&|home, remote| {
+            home.cpu = Default::default();
+            remote.cpu.extended_state_parts = 0xe7;
+        })
+        .is_empty(),
+        "a program that saves by FXSAVE does so everywhere"
     );
     assert_eq!(
         codes_of(&|_, remote| {
