@@ -34,6 +34,7 @@ use super::threads::DeputyState;
 const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EINTR: i64 = -4;
+const EFAULT: i64 = -14;
 
 /// A homecoming under way.
 pub(super) struct Homecoming {
@@ -77,19 +78,24 @@ impl Away {
         self.stop_all(&mut homecoming)?;
         self.adapt_layout(&homecoming.image)?;
         self.receive_pages(&homecoming)?;
-        for (_, outcome) in &homecoming.outcomes {
-            if let CallOutcome::Done { writes, .. } | CallOutcome::Again { writes } = outcome {
-                self.write_all(writes)?;
-            }
+        for (_, outcome) in &mut homecoming.outcomes {
+            self.write_results(outcome);
         }
         self.restore_threads(homecoming)
     }
 
-    fn write_all(&self, writes: &[(u64, Vec<u8>)]) -> Result<(), Trouble> {
-        for (address, bytes) in writes {
-            self.deputy.memory.write(*address, bytes)?;
+    /// Puts what a call has left in its buffers into the program's. One that is not mapped makes the call
+    /// fail, as natively; a call that is made again finds that out by itself.
+    fn write_results(&self, outcome: &mut CallOutcome) {
+        let is_written = |writes: &[(u64, Vec<u8>)]| {
+            let mut writes = writes.iter();
+            writes.all(|(address, bytes)| self.deputy.memory.write(*address, bytes).is_ok())
+        };
+        match outcome {
+            CallOutcome::Done { result, writes } if !is_written(writes) => *result = EFAULT,
+            CallOutcome::Again { writes } => _ = is_written(writes),
+            _ => {}
         }
-        Ok(())
     }
 
     fn stop_all(&mut self, homecoming: &mut Homecoming) -> Result<(), Trouble> {

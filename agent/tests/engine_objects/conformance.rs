@@ -21,7 +21,7 @@ use crate::running::Outcome;
 const TABLE: &str = include_str!("programs.txt");
 
 /// How many programs of one family run at once: most of them wait most of the time.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 5;
 
 /// Reproduces the moments of the moves.
 const SEED_VARIABLE: &str = "LIMOSA_TEST_SEED";

@@ -53,6 +53,36 @@ static inline uint64_t now_ns(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static inline void sleep_ms(unsigned ms) {
+    struct timespec wait = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&wait, &wait) != 0)
+        CHECK(errno == EINTR);
+}
+
+/* Tells the test that the program has reached the state that is to be seen. */
+static inline void say_ready(void) {
+    const char *ready = getenv("READY");
+    if (ready) {
+        int fd = open(ready, O_WRONLY | O_CREAT, 0600);
+        CHECK(fd >= 0 && close(fd) == 0);
+    }
+}
+
+static inline void make_file(const char *name, const char *text) {
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
+}
+
+/* Awaits a child that shall exit by itself; its exit status. */
+static inline int exit_status_of(pid_t child) {
+    int status;
+    pid_t ended;
+    while ((ended = waitpid(child, &status, 0)) == -1)
+        CHECK(errno == EINTR);
+    CHECK(ended == child && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 /* Computes for some milliseconds of this thread's time; the result depends on the seed alone. */
 static inline uint64_t compute(uint64_t seed, unsigned rounds) {
     uint64_t x = seed * 2 + 1;
