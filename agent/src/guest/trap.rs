@@ -22,7 +22,7 @@ use super::threads::{Completion, PendingCall, ThreadState};
 
 impl Memory for ProcessMemory {
     fn read(&mut self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
-        ProcessMemory::read(self, address, into).map_err(|_| Fault)
+        self.read_as_program(address, into).map_err(|_| Fault)
     }
 }
 
@@ -171,7 +171,10 @@ impl Supervisor {
             Limits::default(),
         ) {
             Ok(plan) => plan,
-            Err(PlanError::Fault) => return self.answer(trap, EFAULT),
+            Err(PlanError::Fault) => {
+                // Which error such a call has depends on what the kernel looks at first.
+                return self.go_home_for(trap, format!("{Fault}"));
+            }
             Err(PlanError::ComesHome(reason)) => {
                 return self.go_home_for(trap, reason.to_owned());
             }
@@ -283,7 +286,7 @@ impl Supervisor {
         let mut bytes = [0; SIGNAL_ACTION_BYTES];
         if new_action == 0
             || !is_valid
-            || ProcessMemory::read(&self.guest.memory, new_action, &mut bytes).is_err()
+            || (self.guest.memory.read_as_program(new_action, &mut bytes)).is_err()
         {
             // A query, or an error that this node's kernel finds as home's would.
             return self.run_here(trap);
@@ -493,11 +496,11 @@ impl Supervisor {
                 self.finish_here(thread)?;
             }
             for write in writes {
-                // An output buffer that is not mapped: the program gets EFAULT, as natively.
+                // An output buffer that cannot be written: the program gets EFAULT, as natively.
                 if self
                     .guest
                     .memory
-                    .write(write.address, &payload[write.bytes])
+                    .write_as_program(write.address, &payload[write.bytes])
                     .is_err()
                 {
                     return self.resume_with(thread, EFAULT);

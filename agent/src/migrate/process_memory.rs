@@ -1,37 +1,40 @@
 //! The memory of another process through /proc/PID/mem, opened once.
 //!
 //! Unlike process_vm_readv(2) it reads and writes pages whose protection forbids it (the kernel uses
-//! FOLL_FORCE for a tracer), so a write into a read-only private mapping makes a private copy.
+//! FOLL_FORCE for a tracer), so a write into a read-only private mapping makes a private copy. What a
+//! program has its own system calls read and write goes the other way ([`crate::sys::process_vm`]).
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::sys::process_vm;
+
 /// Another process's memory.
 #[derive(Debug)]
-pub struct ProcessMemory(File);
+pub struct ProcessMemory {
+    file: File,
+    thread: i32,
+}
 
 impl ProcessMemory {
     /// Opens the memory of the process that `thread` belongs to.
     pub fn open(thread: i32) -> io::Result<ProcessMemory> {
         let path = format!("/proc/{thread}/mem");
-        File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map(ProcessMemory)
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(ProcessMemory { file, thread })
     }
 
     /// Fills `into` from `address` on.
     pub fn read(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(into, address)
+        self.file.read_exact_at(into, address)
     }
 
     /// Reads as much as is mapped from `address` on; stops at the first hole.
     pub fn read_available(&self, address: u64, into: &mut [u8]) -> usize {
         let mut done = 0;
         while done < into.len() {
-            match self.0.read_at(&mut into[done..], address + done as u64) {
+            match self.file.read_at(&mut into[done..], address + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -43,7 +46,23 @@ impl ProcessMemory {
 
     /// Writes `bytes` to `address`.
     pub fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, address)
+        self.file.write_all_at(bytes, address)
+    }
+
+    /// Fills `into` from `address` on, as a system call of the process would.
+    ///
+    /// # Errors
+    /// `EFAULT` if any of it is not mapped or its protection forbids reading.
+    pub fn read_as_program(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
+        process_vm::read(self.thread, address, into)
+    }
+
+    /// Writes `bytes` to `address`, as a system call of the process would.
+    ///
+    /// # Errors
+    /// `EFAULT` if any of it is not mapped or its protection forbids writing; a part may be written.
+    pub fn write_as_program(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        process_vm::write(self.thread, address, bytes)
     }
 
     /// One 64-bit word.

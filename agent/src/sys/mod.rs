@@ -12,6 +12,7 @@ pub mod exec;
 pub mod inherited;
 pub mod peer;
 pub mod probe;
+pub mod process_vm;
 pub mod ptrace;
 pub mod registers;
 pub mod relay;

@@ -44,7 +44,8 @@ pub struct Request {
 /// Why a call is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanError {
-    /// The guest gets `-EFAULT`, as natively.
+    /// The guest passed an address that it cannot use itself. Home's kernel knows what becomes of that:
+    /// which error the call has depends on what is looked at first.
     Fault,
     /// The process must come home for it; the text says why.
     ComesHome(&'static str),
@@ -119,7 +120,7 @@ impl Plan {
 /// Plans a call of the guest: reads what it points to.
 ///
 /// # Errors
-/// [`PlanError::Fault`] if the guest's memory cannot be read; [`PlanError::ComesHome`] if the call is too large.
+/// [`PlanError::Fault`] if the guest's memory is not where the call wants it; [`PlanError::ComesHome`] if the call is too large.
 pub fn plan(
     number: u64,
     args: &[u64; 6],
@@ -138,6 +139,12 @@ pub fn plan(
                 PlanError::ComesHome("one call moves more memory than is sent at once")
             }
         })?;
+    // How much the kernel will write is not known yet, but it begins at the beginning.
+    let written = derivation.segments.iter();
+    let mut written = written.filter(|segment| segment.input.is_none() && segment.length > 0);
+    if written.any(|segment| source.memory.read(segment.address, &mut [0]).is_err()) {
+        return Err(PlanError::Fault);
+    }
     Ok(Plan {
         number,
         payload: source.payload,
