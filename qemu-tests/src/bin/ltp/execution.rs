@@ -110,15 +110,14 @@ impl Executor<'_> {
             Ok(None) => Err("it runs".to_owned()),
             Err(error) => Err(error.to_string()),
         });
-        let left = kill_marked(&mark);
+        kill_marked(&mark)?;
         let ending = match ended {
             Ok(status) => Ending::from(status),
-            Err(_) => Ending::TimedOut,
+            Err(_) => {
+                reap(&mut child, &test.name);
+                Ending::TimedOut
+            }
         };
-        child
-            .wait()
-            .map_err(LabError::doing(format!("wait for {}", test.name)))?;
-        left?;
         remove_directory(&directory);
 
         let output = read_from(&log, 0, OUTPUT_BYTES_MAX)
@@ -185,6 +184,23 @@ impl Executor<'_> {
         };
         let free = (1..).map(path).find(|path| !path.exists());
         free.unwrap_or_else(|| path(1))
+    }
+}
+
+/// Waits for the end of a killed test. One that does not come is told, and the other tests go on: what
+/// holds it shows among what is left at the end.
+fn reap(child: &mut Child, test: &str) {
+    let ended = wait_until(
+        KILL_TIMEOUT,
+        format!("{test} ends when killed"),
+        || match child.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err("it does not".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    );
+    if let Err(error) = ended {
+        eprintln!("ltp: {error}");
     }
 }
 
