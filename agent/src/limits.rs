@@ -105,6 +105,9 @@ pub const FORWARD_SEGMENTS_MAX: usize = 4096;
 /// Longest string argument that the kernel reads: `PATH_MAX`.
 pub const FORWARD_TEXT_BYTES_MAX: u64 = 4096;
 
+/// Longest argument or environment string of a program that the kernel takes: `MAX_ARG_STRLEN`.
+pub const FORWARD_ARGUMENT_BYTES_MAX: u64 = 32 * 4096;
+
 /// Scratch memory of a deputy in which every forwarded call within the limits above can be laid out: large
 /// pieces at most double by alignment, and each small one wastes less than two gaps.
 pub const FORWARD_SCRATCH_BYTES: u64 =

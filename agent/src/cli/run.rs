@@ -28,7 +28,7 @@ use crate::wire::control::{ControlRequest, ControlResponse, RunRequest, Running}
 /// command.
 #[derive(FromArgs)]
 #[argh(
-    usage = "[--node <node> | --home] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
+    usage = "[--node <node> | --home] [--follow | --no-follow] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
     example = "{command_name} make -j32\n\
                {command_name} --node n2 ./simulate --steps 1000\n\
                {command_name} --baseline x86-64-v2 ./simulate --steps 1000\n\
@@ -41,6 +41,12 @@ pub(super) struct Run {
     /// send it to this node (name, number or address) as soon as it is executed
     #[argh(option)]
     node: Option<String>,
+    /// what it executes while it is away is sent after it (as --node does)
+    #[argh(switch)]
+    follow: bool,
+    /// what it executes while it is away runs at home, in spite of --node
+    #[argh(switch)]
+    no_follow: bool,
     /// it and its children are never to leave home
     #[argh(switch)]
     home: bool,
@@ -78,12 +84,17 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
         let text = "--home and --node contradict each other: what stays home goes to no node";
         return exit::fail(exit::RUN_FAILED, text);
     }
+    if options.follow && (options.no_follow || options.home) {
+        let text = "--follow contradicts --no-follow and --home";
+        return exit::fail(exit::RUN_FAILED, text);
+    }
     if let Some(baseline) = options.baseline {
         let present = std::env::var_os(TUNABLES_VARIABLE).unwrap_or_default();
         let value = baseline.tunables(present.as_encoded_bytes());
         set_variable(TUNABLES_VARIABLE, OsStr::from_bytes(&value));
     }
     let mut request = RunRequest {
+        follow: options.follow || options.node.is_some() && !options.no_follow,
         node: options.node,
         stay_home: options.home,
         wait_nodes: options.wait_nodes,

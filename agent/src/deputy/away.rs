@@ -1,27 +1,22 @@
 //! A process that is away: what its supervisor knows of it, and what follows from each event.
 //!
 //! The reports of the deputy's threads and the messages of the guest's supervisor end up here; the other
-//! files of this folder add what is done about them, each its own subject.
+//! files of this folder add what is done about them, each its own subject. Others of the same family
+//! ([`super::family`]) share the channel.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::inject::InjectError;
 use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::SignalInfo;
-use crate::sys::wait::{self, Report};
+use crate::sys::wait::Report;
 use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveReport, NodeName};
 
+use super::family::LOST_AFTER;
 use super::threads::Deputy;
-
-/// After this much silence of the remote node home falls silent too, so that the guest's lease
-/// ([`crate::guest::supervisor::LEASE`]) runs out while home waits for [`LOST_AFTER`].
-const MUTE_AFTER: Duration = Duration::from_secs(3);
-
-/// After this much silence the remote node is lost: longer than [`MUTE_AFTER`] and the lease together.
-pub const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a journey cannot go on.
 #[derive(Debug)]
@@ -32,6 +27,10 @@ pub enum Trouble {
     Channel(ChannelError),
     /// The remote node has been silent for [`LOST_AFTER`].
     RemoteSilent,
+    /// The guest alone was lost: one line.
+    GuestLost(String),
+    /// The process has executed another program while something else was done to it.
+    Executed,
     /// ptrace or /proc refused.
     Io(std::io::Error),
     /// A call could not be injected.
@@ -45,6 +44,8 @@ impl std::fmt::Display for Trouble {
         match self {
             Self::ProcessEnded => write!(out, "the process has ended"),
             Self::Channel(error) => error.fmt(out),
+            Self::GuestLost(cause) => out.write_str(cause),
+            Self::Executed => write!(out, "the process has executed another program"),
             Self::RemoteSilent => write!(out, "it has not answered for {} s", LOST_AFTER.as_secs()),
             Self::Io(error) => write!(out, "the kernel refused: {error}"),
             Self::Inject(error) => error.fmt(out),
@@ -58,10 +59,10 @@ impl std::error::Error for Trouble {}
 impl From<std::io::Error> for Trouble {
     fn from(error: std::io::Error) -> Self {
         const ESRCH: i32 = 3;
-        if error.raw_os_error() == Some(ESRCH) {
-            Self::ProcessEnded
-        } else {
-            Self::Io(error)
+        const ECHILD: i32 = 10;
+        match error.raw_os_error() {
+            Some(ESRCH | ECHILD) => Self::ProcessEnded,
+            _ => Self::Io(error),
         }
     }
 }
@@ -88,10 +89,22 @@ pub enum Fate {
     AtHome(MoveReport, Option<String>),
     /// It runs at home again from where it left: its remote node was lost. One line.
     Resumed(String),
+    /// It has executed another program, and stands at that one's first instruction, at home.
+    Executed,
     /// It has ended.
     Ended,
     /// It was killed because its remote node was lost. One line.
     Killed(String),
+}
+
+/// What follows from an event.
+pub enum Step {
+    /// The process is away as before.
+    Continue,
+    /// It has made another process, which is away too.
+    Forked(Box<Member>),
+    /// Its journey is over.
+    End(Fate),
 }
 
 /// A signal sent to the guest that its supervisor has not confirmed.
@@ -105,84 +118,97 @@ pub struct SentSignal {
     pub info: SignalInfo,
 }
 
-/// A process that is away.
-pub struct Away {
-    pub(super) channel: Channel,
-    pub(super) deputy: Deputy,
-    pub(super) node: NodeName,
-    pub(super) signals_sent: u64,
-    pub(super) unconfirmed: VecDeque<SentSignal>,
-    pub(super) calls_forwarded: u64,
-    /// When the threads were let go at home.
-    pub(super) home_since: Option<Instant>,
-    /// What the guest sent while job control had stopped the thread concerned.
-    pub(super) deferred: VecDeque<Message<ToDeputy>>,
-    pub(super) freeze_start: Instant,
-    pub(super) recalled: Option<Instant>,
-    /// CPU time that the guest has used, in seconds.
-    pub(super) cpu_seconds: f64,
+/// A process of a family.
+pub struct Member {
+    /// The deputy.
+    pub deputy: Deputy,
+    /// How far the two sides are with each other.
+    pub progress: Progress,
 }
 
-impl Away {
-    /// A process that has just left.
-    pub fn new(channel: Channel, deputy: Deputy, node: NodeName, freeze_start: Instant) -> Away {
-        Away {
-            channel,
+/// What has been exchanged with a guest.
+#[derive(Default)]
+pub struct Progress {
+    /// Signals sent so far.
+    pub signals_sent: u64,
+    /// Those of them that its supervisor has not confirmed.
+    pub unconfirmed: VecDeque<SentSignal>,
+    /// Calls made for it so far.
+    pub calls_forwarded: u64,
+    /// When the threads were let go at home.
+    pub home_since: Option<Instant>,
+    /// What the guest sent while job control had stopped the thread concerned.
+    pub deferred: VecDeque<Message<ToDeputy>>,
+    /// When it was called home.
+    pub recalled: Option<Instant>,
+    /// CPU time that it has used, in seconds.
+    pub cpu_seconds: f64,
+    /// It has executed another program.
+    pub has_executed: bool,
+}
+
+impl Member {
+    /// A process that has just left, or was forked away from home.
+    pub fn new(deputy: Deputy) -> Member {
+        Member {
             deputy,
-            node,
-            signals_sent: 0,
-            unconfirmed: VecDeque::new(),
-            calls_forwarded: 0,
-            home_since: None,
-            deferred: VecDeque::new(),
-            freeze_start,
-            recalled: None,
-            cpu_seconds: 0.0,
+            progress: Progress::default(),
         }
     }
+}
 
-    /// Handles whatever the deputy's threads report.
-    pub(super) fn on_threads(&mut self) -> Result<Option<Fate>, Trouble> {
-        while let Some((tid, report)) = wait::poll_any()? {
-            match report {
-                Report::Exited(_) | Report::Killed(_) => {
-                    if let Some(fate) = self.on_end(tid) {
-                        return Ok(Some(fate));
-                    }
-                }
-                Report::Stopped(stop) => self.on_stop(tid, stop)?,
-            }
-        }
-        if !self.deputy.is_stopped {
-            while let Some(message) = self.deferred.pop_front() {
-                if let Some(fate) = self.on_message(message)? {
-                    return Ok(Some(fate));
-                }
-                if self.deputy.is_stopped {
-                    break;
+/// A process that is away, as its supervisor sees it while it handles an event.
+pub struct Away<'a> {
+    pub(super) channel: &'a mut Channel,
+    pub(super) node: &'a NodeName,
+    pub(super) deputy: &'a mut Deputy,
+    pub(super) progress: &'a mut Progress,
+}
+
+impl Away<'_> {
+    /// Handles what a thread of the deputy reports.
+    pub(super) fn on_report(&mut self, tid: ThreadId, report: Report) -> Result<Step, Trouble> {
+        match report {
+            Report::Exited(_) | Report::Killed(_) => {
+                if let Some(fate) = self.on_end(tid) {
+                    return Ok(Step::End(fate));
                 }
             }
+            Report::Stopped(stop) => self.on_stop(tid, stop)?,
         }
-        Ok(None)
+        Ok(self.after_exec(Step::Continue))
     }
 
-    /// Handles whatever the guest's supervisor has sent.
-    pub(super) fn on_messages(&mut self) -> Result<Option<Fate>, Trouble> {
-        while let Some(message) = self.channel.try_receive()? {
-            if let Some(fate) = self.on_message(message)? {
-                return Ok(Some(fate));
-            }
+    /// The next of the messages that had to wait for job control to continue the process.
+    pub(super) fn take_deferred(&mut self) -> Option<Message<ToDeputy>> {
+        if self.deputy.is_stopped {
+            return None;
         }
-        Ok(None)
+        self.progress.deferred.pop_front()
     }
 
-    fn on_message(&mut self, message: Message<ToDeputy>) -> Result<Option<Fate>, Trouble> {
-        if let Some(tid) = thread_concerned(&message.header)
+    /// Handles a message of the guest's supervisor.
+    pub(super) fn on_message(&mut self, message: Message<ToDeputy>) -> Result<Step, Trouble> {
+        if needs_thread(&message.header)
+            && let Some(tid) = message.header.concerns()
             && !self.wake(tid)?
         {
-            self.deferred.push_back(message);
-            return Ok(None);
+            self.progress.deferred.push_back(message);
+            return Ok(Step::Continue);
         }
+        let step = self.handle(message)?;
+        Ok(self.after_exec(step))
+    }
+
+    fn after_exec(&self, step: Step) -> Step {
+        if self.progress.has_executed {
+            Step::End(Fate::Executed)
+        } else {
+            step
+        }
+    }
+
+    fn handle(&mut self, message: Message<ToDeputy>) -> Result<Step, Trouble> {
         let Message { header, payload } = message;
         match header {
             ToDeputy::Call {
@@ -227,22 +253,34 @@ impl Away {
                 self.on_map_fresh(tid, start, length, protection)?;
             }
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
+            ToDeputy::Fork {
+                tid,
+                call,
+                flags,
+                exit_signal,
+                mask,
+            } => {
+                let child = self.on_fork(tid, call, flags, exit_signal, mask)?;
+                return Ok(child.map_or(Step::Continue, |child| Step::Forked(Box::new(child))));
+            }
             ToDeputy::ThreadExit { tid, status } => self.on_thread_exit(tid, status)?,
             ToDeputy::Exit {
                 tid,
                 status,
                 cpu_seconds,
             } => {
-                self.cpu_seconds = cpu_seconds;
+                self.progress.cpu_seconds = cpu_seconds;
                 self.on_exit(tid, status)?;
             }
             ToDeputy::Usage {
                 cpu_seconds,
                 signals_received,
+                ..
             } => {
-                self.cpu_seconds = cpu_seconds;
+                self.progress.cpu_seconds = cpu_seconds;
                 self.confirm_signals(signals_received);
             }
+            ToDeputy::GuestLost { cause, .. } => return Err(Trouble::GuestLost(cause)),
             ToDeputy::Homecoming {
                 image,
                 undelivered,
@@ -250,10 +288,10 @@ impl Away {
                 cpu_seconds,
                 cause,
             } => {
-                self.cpu_seconds = cpu_seconds;
-                let stopped = self.recalled.unwrap_or_else(Instant::now);
+                self.progress.cpu_seconds = cpu_seconds;
+                let stopped = self.progress.recalled.unwrap_or_else(Instant::now);
                 self.come_home(image, undelivered, signals_received)?;
-                return Ok(Some(Fate::AtHome(self.report(stopped), cause)));
+                return Ok(Step::End(Fate::AtHome(self.report(stopped), cause)));
             }
             other @ (ToDeputy::AskClocks
             | ToDeputy::Prepared
@@ -267,11 +305,11 @@ impl Away {
                 )));
             }
         }
-        Ok(None)
+        Ok(Step::Continue)
     }
 
     fn report(&self, stopped: Instant) -> MoveReport {
-        let ended = self.home_since.unwrap_or_else(Instant::now);
+        let ended = self.progress.home_since.unwrap_or_else(Instant::now);
         let milliseconds = ended.duration_since(stopped).as_secs_f64() * 1000.0;
         MoveReport {
             freeze_ms: milliseconds,
@@ -281,20 +319,10 @@ impl Away {
     }
 
     pub(super) fn recall(&mut self) -> Result<(), Trouble> {
-        if self.recalled.is_none() {
-            self.recalled = Some(Instant::now());
-            self.channel.send(&ToGuest::Recall, &[])?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn on_tick(&mut self) -> Result<(), Trouble> {
-        let silence = self.channel.last_heard().elapsed();
-        if silence > LOST_AFTER {
-            return Err(Trouble::RemoteSilent);
-        }
-        if silence < MUTE_AFTER {
-            self.channel.send(&ToGuest::Alive, &[])?;
+        if self.progress.recalled.is_none() {
+            self.progress.recalled = Some(Instant::now());
+            let pid = self.deputy.pid;
+            self.channel.send(&ToGuest::Recall { pid }, &[])?;
         }
         Ok(())
     }
@@ -323,17 +351,10 @@ impl Away {
     }
 }
 
-/// The thread that a message needs to be awake.
-fn thread_concerned(message: &ToDeputy) -> Option<ThreadId> {
-    match message {
-        ToDeputy::Call { tid, .. }
-        | ToDeputy::Mask { tid, .. }
-        | ToDeputy::Action { tid, .. }
-        | ToDeputy::MapFile { tid, .. }
-        | ToDeputy::MapFresh { tid, .. }
-        | ToDeputy::StartThread { tid, .. }
-        | ToDeputy::ThreadExit { tid, .. }
-        | ToDeputy::Exit { tid, .. } => Some(*tid),
-        _ => None,
-    }
+/// Whether a message is for a thread of the deputy, which has to be awake.
+fn needs_thread(message: &ToDeputy) -> bool {
+    !matches!(
+        message,
+        ToDeputy::GuestLost { .. } | ToDeputy::Usage { .. } | ToDeputy::Homecoming { .. }
+    )
 }

@@ -5,7 +5,6 @@
 //! other threads are not held up. Its result goes back with what the call left in the buffers.
 
 use crate::migrate::capture::restart;
-use crate::migrate::inject;
 use crate::migrate::pages::{self, PageMap, Region};
 use crate::process::descriptors;
 use crate::sys::call_numbers as number;
@@ -18,29 +17,23 @@ use crate::wire::migration::ToGuest;
 use super::away::{Away, Fate, Trouble};
 use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
 
-const EINTR: i64 = -4;
-const EAGAIN: i64 = -11;
-const EPIPE: i64 = -32;
-
 /// How often a thread that makes a call is asked whether it has ended before others are listened to:
 /// about 20 us.
 const SHORT_CALL_POLLS: usize = 60;
 
-/// Whether a call's end and a signal for its own thread go together: a signal that it has sent, or that has
-/// ended it. The program hears it before the call returns (kill(2), pipe(7)).
-fn may_have_raised(call: i64, result: i64) -> bool {
-    matches!(result, EINTR | EPIPE)
-        || matches!(
-            call,
-            number::SYS_kill
-                | number::SYS_tkill
-                | number::SYS_tgkill
-                | number::SYS_rt_sigqueueinfo
-                | number::SYS_rt_tgsigqueueinfo
-        )
+/// Whether a signal waits for a stopped thread that it does not block: the kernel delivers it before the
+/// call returns to the program (arch_do_signal_or_restart), so the guest must hear it first, too.
+fn has_signal_to_hear(tid: ThreadId, mask: SignalSet) -> std::io::Result<bool> {
+    for is_shared in [false, true] {
+        let queued = ptrace::queued_signals(tid, is_shared)?;
+        if queued.iter().any(|info| !mask.contains(info.signal())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-impl Away {
+impl Away<'_> {
     /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it.
     pub(super) fn wake(&mut self, tid: ThreadId) -> Result<bool, Trouble> {
         let is_held = self.deputy.is_stopped;
@@ -75,7 +68,7 @@ impl Away {
     /// A thread that we were steering was killed, and with it the process.
     pub(super) fn thread_ended(&mut self, tid: ThreadId) -> Trouble {
         if tid != self.deputy.pid {
-            wait::reap_process(self.deputy.pid);
+            wait::reap_process(self.deputy.pid, &self.deputy.thread_ids());
         }
         Trouble::ProcessEnded
     }
@@ -86,7 +79,7 @@ impl Away {
         }
     }
 
-    fn known(&mut self, tid: ThreadId) -> Result<&mut DeputyThread, Trouble> {
+    pub(super) fn known(&mut self, tid: ThreadId) -> Result<&mut DeputyThread, Trouble> {
         let unknown = Trouble::Protocol(format!(
             "the guest speaks of thread {tid}, which is not there"
         ));
@@ -139,7 +132,7 @@ impl Away {
     }
 
     /// Gives a woken thread the mask that its guest has.
-    fn take_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
+    pub(super) fn take_mask(&mut self, tid: ThreadId, mask: SignalSet) -> Result<(), Trouble> {
         self.known(tid)?.mask = mask;
         ptrace::set_signal_mask(tid, mask)?;
         Ok(())
@@ -157,6 +150,7 @@ impl Away {
         layout: Option<syscall::Layout>,
     ) -> Result<(), Trouble> {
         let began = std::time::Instant::now();
+        let executes = layout.as_ref().is_some_and(|layout| layout.executes);
         let making = MakingCall {
             call,
             phase: CallPhase::Entering,
@@ -164,13 +158,17 @@ impl Away {
             layout,
         };
         self.set_state(tid, DeputyState::Making(Box::new(making)));
-        self.calls_forwarded += 1;
+        self.progress.calls_forwarded += 1;
         ptrace::resume_to_call(tid, 0)?;
         // Its entry is reported at once, and most calls end within microseconds: waiting for them here
         // is cheaper than going to sleep.
         match wait::wait_for(tid)? {
             Report::Stopped(stop) => self.on_stop(tid, stop)?,
             Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+        }
+        if executes {
+            // The thread that executes takes the leader's id, so its own may never report again.
+            return Ok(());
         }
         for _ in 0..SHORT_CALL_POLLS {
             match wait::poll_for(tid)? {
@@ -206,7 +204,8 @@ impl Away {
         let Some(answer) = self.conclude(tid, result, None)? else {
             return Ok(());
         };
-        if may_have_raised(registers.orig_rax.cast_signed(), result) {
+        let mask = self.known(tid)?.mask;
+        if has_signal_to_hear(tid, mask)? {
             self.deputy.park_after_signals(tid, answer)?;
             return Ok(());
         }
@@ -410,7 +409,7 @@ impl Away {
         Ok(self.deputy.scratch.shared.call(tid, call, arguments)?)
     }
 
-    fn return_injected(
+    pub(super) fn return_injected(
         &mut self,
         tid: ThreadId,
         call: u64,
@@ -425,7 +424,7 @@ impl Away {
             signal: None,
         };
         self.known(tid)?.last_return = Some(last);
-        self.calls_forwarded += 1;
+        self.progress.calls_forwarded += 1;
         self.channel.send(
             &ToGuest::Return {
                 tid,
@@ -474,9 +473,10 @@ impl Away {
                 file_backed: true,
             };
             let (memory, channel) = (&self.deputy.memory, &mut self.channel);
+            let pid = self.deputy.pid;
             pages::for_each_run(&[region], memory, &page_map, |address, contents| {
                 channel
-                    .send(&ToGuest::Pages { address }, contents)
+                    .send(&ToGuest::Pages { pid, address }, contents)
                     .map_err(Trouble::from)
             })?;
         }
@@ -537,59 +537,6 @@ impl Away {
                 range.start
             )));
         }
-        Ok(())
-    }
-
-    /// The guest wants a new thread: the deputy makes one, whose id the guest's will get.
-    pub(super) fn on_start_thread(
-        &mut self,
-        tid: ThreadId,
-        call: u64,
-        mask: SignalSet,
-    ) -> Result<(), Trouble> {
-        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
-        const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
-        self.take_mask(tid, mask)?;
-        let slot = self.deputy.slots_used;
-        if self.deputy.scratch.slot(slot).is_none() {
-            return self.return_injected(tid, call, EAGAIN, None);
-        }
-        self.note_visible("clone");
-        ptrace::set_signal_mask(tid, SignalSet::ALL)?;
-        let shared = self.deputy.scratch.shared;
-        let arguments = [FLAGS, 0, 0, 0, 0, 0];
-        let instruction = shared.instruction();
-        let outcome = inject::call(tid, instruction, shared.data, number::SYS_clone, arguments)?;
-        if let Some(new) = outcome.new_thread {
-            self.adopt(tid, new, mask, slot)?;
-        }
-        self.return_injected(tid, call, outcome.result, None)
-    }
-
-    fn adopt(
-        &mut self,
-        parent: ThreadId,
-        new: ThreadId,
-        mask: SignalSet,
-        slot: usize,
-    ) -> Result<(), Trouble> {
-        match wait::wait_for(new)? {
-            Report::Stopped(_) => {}
-            Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(new)),
-        }
-        let base = self.known(parent)?.base;
-        self.deputy.slots_used += 1;
-        self.deputy.threads.push(DeputyThread {
-            tid: new,
-            state: DeputyState::Stopped,
-            base,
-            mask,
-            image: None,
-            slot,
-            calls_made: 0,
-            last_return: None,
-        });
-        self.deputy.park(new)?;
         Ok(())
     }
 

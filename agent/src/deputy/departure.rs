@@ -30,7 +30,8 @@ use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveError, NodeName};
 
-use super::away::Away;
+use super::away::{Away, Member};
+use super::family::Family;
 use super::scratch::{DeputyScratch, ScratchError};
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
@@ -199,13 +200,21 @@ fn possible_cpus() -> u32 {
     last.map_or(1, |last| last.saturating_add(1))
 }
 
-/// Steps 3 to 5. `freeze_start` is when the first thread was stopped.
+/// A process that has just left.
+pub struct Departed {
+    /// It alone.
+    pub family: Family,
+    /// When its first thread was stopped.
+    pub freeze_start: Instant,
+}
+
+/// Steps 3 to 5.
 pub fn depart(
     mut channel: Channel,
     pid: ThreadId,
     start: Start,
     node: NodeName,
-) -> Result<Away, DepartureError> {
+) -> Result<Departed, DepartureError> {
     let freeze_start = Instant::now();
     let frozen = match start {
         Start::Running => freeze::freeze(pid)?,
@@ -214,10 +223,15 @@ pub fn depart(
     match stop_and_send(&mut channel, &frozen) {
         Ok(deputy) => {
             channel.send(&ToGuest::Commit, &[])?;
-            let mut away = Away::new(channel, deputy, node, freeze_start);
-            away.settle_in()
+            let mut family = Family::new(channel, node, Member::new(deputy));
+            family
+                .view(0)
+                .settle_in()
                 .map_err(|error| DepartureError::Failed(error.to_string()))?;
-            Ok(away)
+            Ok(Departed {
+                family,
+                freeze_start,
+            })
         }
         Err(error) => {
             frozen.release();
@@ -279,7 +293,8 @@ fn stop_and_send(channel: &mut Channel, frozen: &Frozen) -> Result<Deputy, Depar
     }
 }
 
-fn syscall_instruction(
+/// A `syscall` instruction of the process's own, in its vDSO.
+pub(super) fn syscall_instruction(
     mappings: &[Mapping],
     memory: &ProcessMemory,
 ) -> Result<u64, DepartureError> {
@@ -313,7 +328,8 @@ fn capture_and_send(
         scratch: scratch.shared,
     };
     channel.send(&header, &[])?;
-    let page_map = PageMap::open(image.pid)?;
+    let pid = image.pid;
+    let page_map = PageMap::open(pid)?;
     let mut count = 0;
     pages::for_each_run(
         &regions(mappings),
@@ -322,7 +338,7 @@ fn capture_and_send(
         |address, contents| {
             count += contents.len() as u64 / PAGE_BYTES;
             channel
-                .send(&ToGuest::Pages { address }, contents)
+                .send(&ToGuest::Pages { pid, address }, contents)
                 .map_err(DepartureError::from)
         },
     )?;
@@ -374,7 +390,6 @@ fn deputy_of(
         .collect();
     Deputy {
         pid,
-        slots_used: threads.len(),
         threads,
         memory,
         scratch,
@@ -424,7 +439,7 @@ pub fn settled_in_place(image: &ThreadImage, before: Registers, is_overwritten: 
     registers
 }
 
-impl Away {
+impl Away<'_> {
     /// Step 5, after `Commit`: parks the threads, and lets those that left home inside a call which only
     /// this kernel can continue go on with it.
     fn settle_in(&mut self) -> Result<(), super::away::Trouble> {

@@ -24,14 +24,14 @@ use crate::sys::signal::SignalSet;
 use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 
-use super::away::{Away, Trouble};
+use super::away::{Away, Fate, Step, Trouble};
 use super::departure;
 use super::in_flight::CallOutcome;
 use super::layout;
 use super::threads::DeputyState;
 
 /// How long the guest's pages may be on their way without any arriving.
-const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EINTR: i64 = -4;
 const EFAULT: i64 = -14;
@@ -47,7 +47,7 @@ pub(super) struct Homecoming {
     pub(super) own_memory: Vec<std::ops::Range<u64>>,
 }
 
-impl Away {
+impl Away<'_> {
     /// Steps 1 to 7. Returns when the program runs at home, nothing of ours left in it.
     pub(super) fn come_home(
         &mut self,
@@ -64,7 +64,7 @@ impl Away {
         self.note_visible("its way home");
         self.confirm_signals(signals_received);
         let mut signals = undelivered;
-        let unheard = self.unconfirmed.drain(..);
+        let unheard = self.progress.unconfirmed.drain(..);
         signals.extend(unheard.map(|sent| UndeliveredSignal {
             tid: sent.tid,
             info: sent.info,
@@ -106,6 +106,9 @@ impl Away {
             .map(|thread| thread.tid)
             .collect();
         for tid in tids {
+            if self.is_executing(tid) {
+                self.await_exec(tid)?;
+            }
             let state = self.deputy.thread(tid).map(|thread| &thread.state);
             match state {
                 Some(DeputyState::Ending) => self.await_end(tid)?,
@@ -122,7 +125,7 @@ impl Away {
             }
         }
         // Signals that woke threads on the way were sent to a guest that is no more.
-        let unheard = self.unconfirmed.drain(..);
+        let unheard = self.progress.unconfirmed.drain(..);
         homecoming
             .signals
             .extend(unheard.map(|sent| UndeliveredSignal {
@@ -130,6 +133,37 @@ impl Away {
                 info: sent.info,
             }));
         Ok(())
+    }
+
+    fn is_executing(&mut self, tid: ThreadId) -> bool {
+        match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) => {
+                making.layout.as_ref().is_some_and(|layout| layout.executes)
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits until a thread's exec has failed. If it succeeds there is nobody to come home.
+    fn await_exec(&mut self, tid: ThreadId) -> Result<(), Trouble> {
+        loop {
+            // It is reported by the leader, when all other threads have been seen to end.
+            for id in self.deputy.thread_ids() {
+                if let Ok(Some(report)) = wait::poll_for(id)
+                    && let Step::End(Fate::Ended) = self.on_report(id, report)?
+                {
+                    return Err(Trouble::ProcessEnded);
+                }
+            }
+            if self.progress.has_executed {
+                return Err(Trouble::Executed);
+            }
+            if !self.is_executing(tid) {
+                return Ok(());
+            }
+            // Nothing tells of one thread's stop but asking.
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     fn await_end(&mut self, tid: ThreadId) -> Result<(), Trouble> {
@@ -313,8 +347,13 @@ impl Away {
         for thread in &image.threads {
             ptrace::detach(thread.tid, 0)?;
         }
-        self.home_since = Some(Instant::now());
-        self.channel.send(&ToGuest::Arrived, &[])?;
+        self.progress.home_since = Some(Instant::now());
+        self.channel.send(
+            &ToGuest::Arrived {
+                pid: self.deputy.pid,
+            },
+            &[],
+        )?;
         Ok(())
     }
 

@@ -36,7 +36,7 @@ pub(super) enum CallOutcome {
     Continues,
 }
 
-impl Away {
+impl Away<'_> {
     /// The guest's thread may not have heard of its call's return any more.
     pub(super) fn take_last_return(&mut self, tid: ThreadId, homecoming: &mut Homecoming) {
         let waiting = homecoming

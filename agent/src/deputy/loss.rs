@@ -26,7 +26,7 @@ use super::threads::DeputyState;
 /// How long the threads may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Away {
+impl Away<'_> {
     /// Puts the process back as it was at departure and lets it run.
     pub(super) fn resume_from_departure(&mut self) -> Result<(), Trouble> {
         let tids: Vec<ThreadId> = self
@@ -43,6 +43,7 @@ impl Away {
         }
         self.restore_actions()?;
         let signals: Vec<UndeliveredSignal> = self
+            .progress
             .unconfirmed
             .drain(..)
             .map(|sent| UndeliveredSignal {
@@ -114,7 +115,7 @@ impl Away {
         if let Err(error) = signal::send_to_process(pid, numbers::SIGKILL) {
             log::debug!("process {pid} had ended already: {error}");
         }
-        wait::reap_process(pid);
+        wait::reap_process(pid, &self.deputy.thread_ids());
     }
 }
 

@@ -1,13 +1,17 @@
 //! The home side of a migrated process: executes forwarded calls, hears signals.
 //!
-//! [`supervisor`] is the process's own supervisor at home, [`away`] what it knows of the process on a
-//! journey. [`departure`] is the source's part of a move
-//! out, [`calls`] executes what the guest forwards, [`signals`] hears for it, [`homecoming`] puts it
-//! back into the original process, [`loss`] decides what becomes of it when its node is lost.
+//! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
+//! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
+//! out, [`calls`] executes what the guest forwards, [`forks`] makes its threads and processes, [`signals`]
+//! hears for it, [`homecoming`] puts it back into the original process, [`loss`] decides what becomes of
+//! it when its node is lost, [`following`] sends on what it executes.
 
 pub mod away;
 pub mod calls;
 pub mod departure;
+pub mod family;
+pub mod following;
+pub mod forks;
 pub mod homecoming;
 pub mod in_flight;
 pub mod layout;

@@ -24,7 +24,7 @@ const DATA_BYTES: u64 = 1 << 20;
 const SLOT_BYTES: u64 = crate::limits::FORWARD_SCRATCH_BYTES.next_multiple_of(PAGE_BYTES);
 
 /// Slots beyond one for each thread at departure: threads that the guest may start.
-const SPARE_SLOTS: usize = 64;
+const SPARE_SLOTS: usize = 512;
 
 /// Kept free behind the area: guests park their vDSO there while they are built.
 const PARKING_BYTES: u64 = 1 << 20;

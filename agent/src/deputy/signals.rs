@@ -15,7 +15,7 @@ use crate::wire::migration::ToGuest;
 use super::away::{Away, SentSignal, Trouble};
 use super::threads::{CallPhase, DeputyState};
 
-impl Away {
+impl Away<'_> {
     /// A thread of the deputy has stopped.
     pub(super) fn on_stop(&mut self, tid: ThreadId, stop: Stop) -> Result<(), Trouble> {
         match stop {
@@ -23,7 +23,11 @@ impl Away {
             Stop::Signal(signal) => self.on_delivery(tid, signal),
             Stop::Group(_) => self.on_group_stop(tid),
             Stop::Interrupted => self.on_continued(tid),
-            Stop::NewThread | Stop::Exec | Stop::Seccomp | Stop::Other(_) => self.go_on(tid, 0),
+            Stop::Exec => {
+                self.progress.has_executed = true;
+                Ok(())
+            }
+            Stop::NewThread | Stop::Seccomp | Stop::Other(_) => self.go_on(tid, 0),
         }
     }
 
@@ -60,9 +64,9 @@ impl Away {
             }
             Some(CallPhase::Interrupted(code)) => self.finish(tid, code, Some(info)),
             None => {
-                self.signals_sent += 1;
-                self.unconfirmed.push_back(SentSignal {
-                    number: self.signals_sent,
+                self.progress.signals_sent += 1;
+                self.progress.unconfirmed.push_back(SentSignal {
+                    number: self.progress.signals_sent,
                     tid,
                     info,
                 });
@@ -74,12 +78,14 @@ impl Away {
 
     /// The guest's supervisor has received this many signals.
     pub(super) fn confirm_signals(&mut self, received: u64) {
-        self.unconfirmed.retain(|sent| sent.number > received);
+        self.progress
+            .unconfirmed
+            .retain(|sent| sent.number > received);
     }
 
     /// Whether a signal that `mask` lets through is on its way to the guest's thread.
     pub(super) fn is_unheard(&self, tid: ThreadId, mask: SignalSet) -> bool {
-        let mut sent = self.unconfirmed.iter();
+        let mut sent = self.progress.unconfirmed.iter();
         sent.any(|sent| sent.tid == tid && !mask.contains(sent.info.signal()))
     }
 
@@ -87,7 +93,13 @@ impl Away {
     fn on_group_stop(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         if !self.deputy.is_stopped {
             self.deputy.is_stopped = true;
-            self.channel.send(&ToGuest::Stopped(true), &[])?;
+            self.channel.send(
+                &ToGuest::Stopped {
+                    pid: self.deputy.pid,
+                    is_stopped: true,
+                },
+                &[],
+            )?;
         }
         ptrace::listen(tid)?;
         Ok(())
@@ -97,7 +109,13 @@ impl Away {
     fn on_continued(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         if self.deputy.is_stopped {
             self.deputy.is_stopped = false;
-            self.channel.send(&ToGuest::Stopped(false), &[])?;
+            self.channel.send(
+                &ToGuest::Stopped {
+                    pid: self.deputy.pid,
+                    is_stopped: false,
+                },
+                &[],
+            )?;
         }
         self.go_on(tid, 0)
     }

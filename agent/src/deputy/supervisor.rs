@@ -1,18 +1,21 @@
-//! A deputy's supervisor: the process at home that takes one process through its journeys.
+//! A deputy's supervisor: the process at home that takes a process through its journeys, and those that
+//! this one forks while it is away.
 //!
 //! ```text
 //!             Move{node}                       Homecoming
 //!   at home ------------> leaving --> away --------------------> at home
-//!      ^                     |          |  remote lost, nothing seen since
-//!      +---- any failure ----+          +------------------------> at home, as it left
+//!      ^                     |          |  exec
+//!      +---- any failure ----+          +------------------------> at home, or sent after it (follow)
+//!                                       |  remote lost, nothing seen since
+//!                                       +------------------------> at home, as it left
 //!                                       |  remote lost, something seen
 //!                                       +------------------------> killed, with one line
 //! ```
 //!
-//! At home nothing is attached to the process, except between `limosa run --node` and its exec. When the
-//! process is at home and nothing more is asked, the supervisor ends. It has one thread: only it may use
-//! ptrace on the process. If it ends while the process is away, the kernel kills the deputy (EXITKILL),
-//! and the remote node the guest.
+//! At home nothing is attached to a process, except between an exec and its being sent on. When all are
+//! at home and nothing more is asked, the supervisor ends. It has one thread: only it may use ptrace on
+//! its processes. If it ends while they are away, the kernel kills the deputies (EXITKILL), and the remote
+//! node the guests.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -28,14 +31,15 @@ use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId, options};
 use crate::sys::signal;
 use crate::sys::wait::{self, Report, Stop};
-use crate::wire::migration::ToGuest;
 use crate::wire::supervisor::{
     Destination, FromSupervisor, LINK_FD, MoveError, MoveReport, NodeName, ProcessState, Role,
     SupervisorStatus, ToSupervisor,
 };
 
-use super::away::{Away, Fate, Trouble};
-use super::departure::{self, DepartureError, Start};
+use super::away::{Fate, Member, Trouble};
+use super::departure::{self, Departed, DepartureError, Start};
+use super::family::{Family, Happening};
+use super::following;
 
 /// How often the supervisor says that it is alive, and looks whether the remote node is.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,20 +50,32 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a supervisor with nothing to do waits to be asked for something.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The supervisor of one process.
+/// A move that was asked for.
+struct Order {
+    pid: ThreadId,
+    /// Names it in the answer; 0 if the supervisor has asked for it by itself.
+    request: u64,
+    destination: Destination,
+    start: Start,
+}
+
+/// The supervisor of a process and of what it forks while it is away.
 struct Supervisor {
+    /// The process that it serves when none is away.
     pid: ThreadId,
     link: AgentLink,
     home: NodeName,
+    follow: bool,
     children: OwnedFd,
     capabilities: Capabilities,
+    /// CPU time and calls of earlier journeys of the process `pid`.
+    past_cpu_seconds: f64,
+    past_calls: u64,
     /// Moves asked for and not yet begun.
-    requests: VecDeque<(u64, Destination)>,
+    orders: VecDeque<Order>,
     /// Answers to [`FromSupervisor::OpenChannel`] not yet taken.
     channels: VecDeque<(u64, Result<Channel, String>)>,
     channels_asked: u64,
-    away_cpu_seconds: f64,
-    calls_forwarded: u64,
 }
 
 /// The hidden command `deputy-supervisor`.
@@ -90,23 +106,20 @@ fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
         wait_exec,
         control_socket,
         home,
+        follow,
     } = first.message
     else {
         return Err(Trouble::Protocol(
             "the agent did not say what to start".to_owned(),
         ));
     };
-    let status = SupervisorStatus {
-        state: if wait_exec {
-            ProcessState::Starting
-        } else {
-            ProcessState::Home
-        },
-        node: home.clone(),
-        away_cpu_seconds: 0.0,
-        calls_forwarded: 0,
+    let state = if wait_exec {
+        ProcessState::Starting
+    } else {
+        ProcessState::Home
     };
-    let mut link = AgentLink::new(stream, control_socket, Role::Deputy, pid, status);
+    let mut link = AgentLink::new(stream, control_socket, Role::Deputy);
+    link.begin(pid, SupervisorStatus::new(state, home.clone()));
     let pid = pid.cast_signed();
     if wait_exec {
         ptrace::seize(pid, options::EXEC | options::SYSCALL_GOOD)?;
@@ -116,92 +129,103 @@ fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
         pid,
         link,
         home,
+        follow,
         children,
         capabilities,
-        requests: VecDeque::new(),
+        past_cpu_seconds: 0.0,
+        past_calls: 0,
+        orders: VecDeque::new(),
         channels: VecDeque::new(),
         channels_asked: 0,
-        away_cpu_seconds: 0.0,
-        calls_forwarded: 0,
     };
     Ok((supervisor, wait_exec))
 }
 
 impl Supervisor {
     fn serve(mut self, wait_exec: bool) {
-        let mut start = Start::Running;
-        if wait_exec {
-            if !self.await_exec() {
+        if wait_exec && !self.await_exec() {
+            return;
+        }
+        let mut stands_at_exec = wait_exec;
+        while let Some(mut order) = self.next_order() {
+            if stands_at_exec {
+                order.start = Start::AtExec;
+                stands_at_exec = false;
+            }
+            if !self.carry_out(&order) {
                 return;
             }
-            start = Start::AtExec;
         }
-        while let Some((request, destination)) = self.next_request() {
-            let began = Instant::now();
-            let node = match &destination {
-                Destination::Home => {
-                    self.answer(request, destination, Ok(MoveReport::default()), None);
-                    continue;
-                }
-                Destination::Node(node) => node.clone(),
-            };
-            let outcome = self.leave(node, start);
-            if start == Start::AtExec && outcome.is_err() {
-                // It stands at its exec still, unless it was let go after the freeze.
-                let _ = ptrace::detach(self.pid, 0);
-            }
-            start = Start::Running;
-            match outcome {
-                Err(error) => {
-                    self.link.report(|status| status.state = ProcessState::Home);
-                    let is_gone = matches!(error, DepartureError::Gone);
-                    self.answer(request, destination, Err(error.into_move_error()), None);
-                    if is_gone {
-                        return;
-                    }
-                }
-                Ok(away) => {
-                    let freeze_ms = away.freeze_start.elapsed().as_secs_f64() * 1000.0;
-                    let report = MoveReport {
-                        freeze_ms,
-                        total_ms: began.elapsed().as_secs_f64() * 1000.0,
-                        bytes_sent: away.channel.bytes(),
-                    };
-                    self.answer(request, destination, Ok(report), None);
-                    if !self.journey(away) {
-                        return;
-                    }
-                }
-            }
+        if stands_at_exec {
+            let_go(self.pid);
         }
-        if start == Start::AtExec {
-            let _ = ptrace::detach(self.pid, 0);
+    }
+
+    /// Makes one move, and all that follows from it. `false` if no process is left to serve.
+    fn carry_out(&mut self, order: &Order) -> bool {
+        let began = Instant::now();
+        let node = match &order.destination {
+            Destination::Home => {
+                if order.start == Start::AtExec {
+                    let_go(order.pid);
+                }
+                self.answer(order, Ok(MoveReport::default()), None);
+                return true;
+            }
+            Destination::Node(node) => node.clone(),
+        };
+        match self.leave(node, order.start) {
+            Err(error) => {
+                if order.start == Start::AtExec {
+                    // It stands at its exec still, unless it was let go after the freeze.
+                    let_go(order.pid);
+                }
+                self.report_at_home(order.pid);
+                let is_gone = matches!(error, DepartureError::Gone);
+                self.answer(order, Err(error.into_move_error()), None);
+                !is_gone
+            }
+            Ok(departed) => {
+                let report = MoveReport {
+                    freeze_ms: departed.freeze_start.elapsed().as_secs_f64() * 1000.0,
+                    total_ms: began.elapsed().as_secs_f64() * 1000.0,
+                    bytes_sent: departed.family.channel.bytes(),
+                };
+                self.answer(order, Ok(report), None);
+                self.journey(departed.family)
+            }
         }
     }
 
     fn answer(
         &mut self,
-        request: u64,
-        destination: Destination,
+        order: &Order,
         result: Result<MoveReport, MoveError>,
         cause: Option<String>,
     ) {
         self.link.send(&FromSupervisor::MoveDone {
-            request,
-            destination,
+            pid: order.pid.cast_unsigned(),
+            request: order.request,
+            destination: order.destination.clone(),
             result,
             cause,
         });
     }
 
     /// The next move asked for; none if the supervisor is not needed.
-    fn next_request(&mut self) -> Option<(u64, Destination)> {
+    fn next_order(&mut self) -> Option<Order> {
         let deadline = Instant::now() + IDLE_TIMEOUT;
-        while self.requests.is_empty() && Instant::now() < deadline {
+        loop {
+            let position = self.orders.iter().position(|order| order.pid == self.pid);
+            if let Some(order) = position.and_then(|index| self.orders.remove(index)) {
+                return Some(order);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
             self.link.descriptor()?;
             self.wait(None, IDLE_TIMEOUT);
         }
-        self.requests.pop_front()
     }
 
     /// Lets the seized process run until it stands at its exec. `false` if it ends before.
@@ -264,11 +288,15 @@ impl Supervisor {
         };
         match received.message {
             ToSupervisor::Move {
+                pid,
                 request,
                 destination,
-            } => {
-                self.requests.push_back((request, destination));
-            }
+            } => self.orders.push_back(Order {
+                pid: pid.cast_signed(),
+                request,
+                destination,
+                start: Start::Running,
+            }),
             ToSupervisor::Channel { request, result } => {
                 let channel = result.and_then(|keys| {
                     let descriptor = received.descriptor.ok_or("the agent sent no connection")?;
@@ -315,126 +343,254 @@ impl Supervisor {
         )))
     }
 
-    fn leave(&mut self, node: NodeName, start: Start) -> Result<Away, DepartureError> {
-        self.link
-            .report(|status| status.state = ProcessState::Leaving);
-        departure::examine_patiently(self.pid)?;
-        let mut channel = self.open_channel(&node)?;
-        departure::prepare(&mut channel, self.pid, &self.capabilities)?;
-        departure::depart(channel, self.pid, start, node)
-    }
-
-    /// Serves a process that is away until it is not. `false` if it has ended.
-    fn journey(&mut self, mut away: Away) -> bool {
-        let cpu_before = self.away_cpu_seconds;
-        let calls_before = self.calls_forwarded;
-        let node = away.node.clone();
-        self.link.report(|status| {
-            status.state = ProcessState::Away;
-            status.node = node;
+    fn leave(&mut self, node: NodeName, start: Start) -> Result<Departed, DepartureError> {
+        let pid = self.pid;
+        self.link.report(pid.cast_unsigned(), |status| {
+            status.state = ProcessState::Leaving;
         });
+        departure::examine_patiently(pid)?;
+        let mut channel = self.open_channel(&node)?;
+        departure::prepare(&mut channel, pid, &self.capabilities)?;
+        departure::depart(channel, pid, start, node)
+    }
+
+    /// Serves a family until nobody of it is away. `false` if its last member has ended.
+    fn journey(&mut self, mut family: Family) -> bool {
+        self.report_away(self.pid, &family.node);
         let mut last_tick = Instant::now();
-        let fate = loop {
-            match self.advance(&mut away, &mut last_tick) {
-                Ok(None) => {}
-                Ok(Some(fate)) => break fate,
-                Err(trouble) => break away.on_trouble(&trouble),
+        let mut has_process = true;
+        loop {
+            for happening in family.advance() {
+                has_process = self.on_happening(&family, happening);
             }
-            self.away_cpu_seconds = cpu_before + away.cpu_seconds;
-            self.calls_forwarded = calls_before + away.calls_forwarded;
-        };
-        self.away_cpu_seconds = cpu_before + away.cpu_seconds;
-        self.calls_forwarded = calls_before + away.calls_forwarded;
-        self.end_journey(&mut away, fate)
-    }
-
-    fn advance(
-        &mut self,
-        away: &mut Away,
-        last_tick: &mut Instant,
-    ) -> Result<Option<Fate>, Trouble> {
-        if let Some(fate) = away.on_threads()? {
-            return Ok(Some(fate));
-        }
-        if let Some(fate) = away.on_messages()? {
-            return Ok(Some(fate));
-        }
-        if !self.requests.is_empty() && !self.answer_arrived(&away.node) && away.recalled.is_none()
-        {
-            self.link
-                .report(|status| status.state = ProcessState::Returning);
-            away.recall()?;
-        }
-        if last_tick.elapsed() >= TICK {
-            *last_tick = Instant::now();
-            away.on_tick()?;
-            let (cpu_seconds, calls) = (self.away_cpu_seconds, self.calls_forwarded);
-            self.link.report(|status| {
-                status.away_cpu_seconds = cpu_seconds;
-                status.calls_forwarded = calls;
-            });
-        }
-        self.wait(Some(&away.channel), TICK);
-        Ok(None)
-    }
-
-    /// Answers requests to go where the process is. `true` if none of another kind is left.
-    fn answer_arrived(&mut self, node: &NodeName) -> bool {
-        while let Some((_, Destination::Node(wanted))) = self.requests.front()
-            && wanted.id == node.id
-        {
-            if let Some((request, destination)) = self.requests.pop_front() {
-                self.answer(request, destination, Ok(MoveReport::default()), None);
+            self.follow_orders(&mut family);
+            if last_tick.elapsed() >= TICK {
+                last_tick = Instant::now();
+                for happening in family.on_tick() {
+                    has_process = self.on_happening(&family, happening);
+                }
+                for member in &family.members {
+                    self.report_usage(member);
+                }
             }
+            if family.members.is_empty() {
+                return has_process;
+            }
+            self.wait(Some(&family.channel), TICK);
         }
-        self.requests.is_empty()
     }
 
-    fn end_journey(&mut self, away: &mut Away, fate: Fate) -> bool {
-        let (cpu_seconds, calls) = (self.away_cpu_seconds, self.calls_forwarded);
+    fn report_away(&mut self, pid: ThreadId, node: &NodeName) {
+        self.link.report(pid.cast_unsigned(), |status| {
+            status.state = ProcessState::Away;
+            status.node = node.clone();
+        });
+    }
+
+    fn report_at_home(&mut self, pid: ThreadId) {
         let home = self.home.clone();
-        self.link.report(|status| {
+        self.link.report(pid.cast_unsigned(), |status| {
             status.state = ProcessState::Home;
             status.node = home;
+        });
+    }
+
+    fn report_usage(&mut self, member: &Member) {
+        let (mut cpu_seconds, mut calls) =
+            (member.progress.cpu_seconds, member.progress.calls_forwarded);
+        if member.deputy.pid == self.pid {
+            cpu_seconds += self.past_cpu_seconds;
+            calls += self.past_calls;
+        }
+        let pid = member.deputy.pid.cast_unsigned();
+        self.link.report(pid, |status| {
             status.away_cpu_seconds = cpu_seconds;
             status.calls_forwarded = calls;
         });
-        match fate {
-            Fate::AtHome(report, cause) => {
-                let mut request = 0;
-                if let Some((_, Destination::Home)) = self.requests.front() {
-                    request = self.requests.pop_front().map_or(0, |(request, _)| request);
+    }
+
+    /// Calls those home that are wanted elsewhere.
+    fn follow_orders(&mut self, family: &mut Family) {
+        let mut index = 0;
+        while let Some(order) = self.orders.get(index) {
+            let Some(position) = family.position(order.pid) else {
+                // Of one that has left meanwhile; the agent knows, or will in a moment.
+                index += 1;
+                continue;
+            };
+            let is_there =
+                matches!(&order.destination, Destination::Node(node) if node.id == family.node.id);
+            if is_there {
+                if let Some(order) = self.orders.remove(index) {
+                    self.answer(&order, Ok(MoveReport::default()), None);
                 }
-                self.answer(request, Destination::Home, Ok(report), cause);
+                continue;
+            }
+            let pid = order.pid.cast_unsigned();
+            self.link
+                .report(pid, |status| status.state = ProcessState::Returning);
+            family.recall(position);
+            index += 1;
+        }
+    }
+
+    /// Whether the process concerned lives on at home, for this supervisor to serve.
+    fn on_happening(&mut self, family: &Family, happening: Happening) -> bool {
+        match happening {
+            Happening::Joined(pid) => {
+                let status = SupervisorStatus::new(ProcessState::Away, family.node.clone());
+                self.link.begin(pid.cast_unsigned(), status);
+                true
+            }
+            Happening::Left(member, fate) => {
+                self.report_usage(&member);
+                let is_last = family.members.is_empty();
+                self.end_journey(&member, fate, &family.node, is_last)
+            }
+        }
+    }
+
+    fn end_journey(&mut self, member: &Member, fate: Fate, node: &NodeName, is_last: bool) -> bool {
+        let pid = member.deputy.pid;
+        self.report_at_home(pid);
+        let lives = match fate {
+            Fate::AtHome(report, cause) => {
+                let order = self.take_order_home(pid);
+                self.answer(&order, Ok(report), cause);
                 true
             }
             Fate::Resumed(text) => {
                 let notice = format!("{text}; it goes on at home from where it left");
                 self.link.send(&FromSupervisor::Notice(notice));
-                self.fail_requests(&MoveError::Failed(text.clone()));
-                let report = MoveReport::default();
-                self.answer(0, Destination::Home, Ok(report), Some(text));
+                self.fail_orders(pid, &MoveError::Failed(text.clone()));
+                let order = Order::of_its_own(pid, Destination::Home);
+                self.answer(&order, Ok(MoveReport::default()), Some(text));
                 true
+            }
+            Fate::Executed => {
+                let order = self.take_order_home(pid);
+                let cause = Some("it executes another program".to_owned());
+                let is_wanted_home = order.request != 0;
+                self.answer(&order, Ok(MoveReport::default()), cause);
+                let follow = self.follow && !is_wanted_home;
+                self.after_exec(pid, follow.then_some(node), is_last)
             }
             Fate::Killed(text) => {
                 let notice = format!("killed: {text}");
                 self.link.send(&FromSupervisor::Notice(notice));
-                self.fail_requests(&MoveError::Failed(text));
+                self.fail_orders(pid, &MoveError::Failed(text));
                 false
             }
             Fate::Ended => {
-                if let Err(error) = away.channel.send(&ToGuest::Arrived, &[]) {
-                    log::debug!("the guest's supervisor had ended already: {error}");
-                }
-                self.fail_requests(&MoveError::Gone);
+                self.fail_orders(pid, &MoveError::Gone);
                 false
             }
+        };
+        if is_last && lives {
+            if self.pid != pid {
+                self.pid = pid;
+                self.past_cpu_seconds = 0.0;
+                self.past_calls = 0;
+            }
+            self.past_cpu_seconds += member.progress.cpu_seconds;
+            self.past_calls += member.progress.calls_forwarded;
+        } else {
+            // Whatever else it is asked for is another supervisor's.
+            self.orders.retain(|order| order.pid != pid);
+            self.link.end(pid.cast_unsigned());
         }
+        lives
     }
 
-    fn fail_requests(&mut self, error: &MoveError) {
-        while let Some((request, destination)) = self.requests.pop_front() {
-            self.answer(request, destination, Err(error.clone()), None);
+    /// A process stands at the first instruction of a new program, at home. `true` if it stays this
+    /// supervisor's.
+    fn after_exec(&mut self, pid: ThreadId, follow: Option<&NodeName>, is_last: bool) -> bool {
+        let Some(node) = follow.filter(|_| departure::examine_patiently(pid).is_ok()) else {
+            let_go(pid);
+            return true;
+        };
+        let order = Order {
+            start: Start::AtExec,
+            ..Order::of_its_own(pid, Destination::Node(node.clone()))
+        };
+        if is_last {
+            self.orders.push_front(order);
+            return true;
         }
+        if let Err(error) = following::hand_over(pid, || self.successor(order)) {
+            log::warn!("process {pid} is not sent after its parent: {error}");
+        }
+        true
+    }
+
+    /// In a new supervisor, the child of this one, that has taken over one process standing at its exec:
+    /// serves it, and ends. The agent finds it as one that has lost its link.
+    fn successor(&self, order: Order) -> i32 {
+        let children = match signal::child_descriptor() {
+            Ok(children) => children,
+            Err(error) => {
+                log::warn!("process {} stays at home: {error}", order.pid);
+                let_go(order.pid);
+                return 1;
+            }
+        };
+        let control_socket = self.link.control_socket().to_owned();
+        let mut link = AgentLink::without_agent(control_socket, Role::Deputy);
+        let status = SupervisorStatus::new(ProcessState::Starting, self.home.clone());
+        link.begin(order.pid.cast_unsigned(), status);
+        link.reconnect(Instant::now());
+        let supervisor = Supervisor {
+            pid: order.pid,
+            link,
+            home: self.home.clone(),
+            follow: true,
+            children,
+            capabilities: self.capabilities.clone(),
+            past_cpu_seconds: 0.0,
+            past_calls: 0,
+            orders: VecDeque::from([order]),
+            channels: VecDeque::new(),
+            channels_asked: 0,
+        };
+        supervisor.serve(false);
+        0
+    }
+
+    /// The order to come home, if there is one; else one that nobody has given.
+    fn take_order_home(&mut self, pid: ThreadId) -> Order {
+        let wanted = |order: &Order| order.pid == pid && order.destination == Destination::Home;
+        let position = self.orders.iter().position(wanted);
+        position
+            .and_then(|index| self.orders.remove(index))
+            .unwrap_or_else(|| Order::of_its_own(pid, Destination::Home))
+    }
+
+    fn fail_orders(&mut self, pid: ThreadId, error: &MoveError) {
+        let (concerned, others) = self
+            .orders
+            .drain(..)
+            .partition::<Vec<_>, _>(|order| order.pid == pid);
+        self.orders.extend(others);
+        for order in concerned {
+            self.answer(&order, Err(error.clone()), None);
+        }
+    }
+}
+
+impl Order {
+    fn of_its_own(pid: ThreadId, destination: Destination) -> Order {
+        Order {
+            pid,
+            request: 0,
+            destination,
+            start: Start::Running,
+        }
+    }
+}
+
+/// Lets a process run that stands at its exec.
+fn let_go(pid: ThreadId) {
+    if let Err(error) = ptrace::detach(pid, 0) {
+        log::debug!("process {pid} was let go before, or has ended: {error}");
     }
 }

@@ -35,8 +35,6 @@ pub struct Deputy {
     /// A call that can be seen from outside, or that changed the deputy itself, was made since
     /// departure: the process cannot be resumed from its departure image. The call's name.
     pub visible: Option<&'static str>,
-    /// Threads that have ever had a slot.
-    pub slots_used: usize,
     /// Job control has stopped the process.
     pub is_stopped: bool,
 }
@@ -122,7 +120,7 @@ pub struct DeputyThread {
     pub base: Registers,
     /// The guest thread's signal mask as last told.
     pub mask: SignalSet,
-    /// Its image at departure; none for a thread made since.
+    /// Its image at departure, or what it has inherited of its parent's; none for a thread made since.
     pub image: Option<ThreadImage>,
     /// Index of its slot.
     pub slot: usize,
@@ -136,6 +134,18 @@ impl Deputy {
     /// The thread with this id.
     pub fn thread(&mut self, tid: ThreadId) -> Option<&mut DeputyThread> {
         self.threads.iter_mut().find(|thread| thread.tid == tid)
+    }
+
+    /// A slot that no thread has; none if there are not enough.
+    pub fn free_slot(&self) -> Option<usize> {
+        let is_taken = |slot| self.threads.iter().any(|thread| thread.slot == slot);
+        let free = (0..=self.threads.len()).find(|&slot| !is_taken(slot))?;
+        self.scratch.slot(free).map(|_| free)
+    }
+
+    /// The ids of all threads.
+    pub fn thread_ids(&self) -> Vec<ThreadId> {
+        self.threads.iter().map(|thread| thread.tid).collect()
     }
 
     /// What `signal` does.

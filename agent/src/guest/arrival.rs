@@ -16,8 +16,10 @@ use crate::wire::supervisor::NodeName;
 use super::build::{Builder, Built};
 use super::clocks;
 use super::sandbox::Sandbox;
-use super::supervisor::Trouble;
-use super::threads::{Completion, FINISHING_CALL, Guest, GuestThread, PendingCall, ThreadState};
+use super::threads::{
+    Completion, FINISHING_CALL, Guest, GuestThread, Journey, PendingCall, ThreadState,
+};
+use super::trouble::Trouble;
 
 /// How long home may take to stop the process and send it, from `Prepared` to the image.
 pub(super) const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,7 +72,7 @@ fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Gue
     loop {
         let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
         match message.header {
-            ToGuest::Pages { address } => builder.write_pages(address, &message.payload)?,
+            ToGuest::Pages { address, .. } => builder.write_pages(address, &message.payload)?,
             ToGuest::PagesEnd { count } if count == builder.pages() => break,
             ToGuest::PagesEnd { .. } => {
                 return Err(Trouble::Protocol("pages were lost on their way".to_owned()));
@@ -124,5 +126,8 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         vdso: code,
         kernel_ranges,
         is_held: false,
+        calls_made: FINISHING_CALL,
+        signals_received: 0,
+        journey: Journey::None,
     }
 }

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::migrate::channel::{Channel, Message};
 use crate::wire::migration::{ToDeputy, ToGuest};
 
-use super::supervisor::Trouble;
+use super::trouble::Trouble;
 
 /// How often home is asked.
 const ROUNDS: u32 = 5;

@@ -14,13 +14,14 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::ToDeputy;
 
-use super::supervisor::{Supervisor, Trouble};
+use super::stay::Stay;
 use super::threads::{Completion, ThreadState};
+use super::trouble::Trouble;
 
 /// How long the threads may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Supervisor {
+impl Stay<'_> {
     /// Steps 1 to 3. Afterwards the guest is only waited for to be killed.
     pub(super) fn send_home(&mut self, cause: Option<String>) -> Result<(), Trouble> {
         self.stop_all()?;
@@ -71,7 +72,7 @@ impl Supervisor {
                 file_backed: false,
             })
             .collect();
-        let signals_received = self.signals_received;
+        let signals_received = self.guest.signals_received;
         let image = Box::new(image);
         let header = ToDeputy::Homecoming {
             image,

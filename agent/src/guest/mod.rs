@@ -1,18 +1,22 @@
 //! The remote side of a migrated process: sandbox, trap, forward.
 //!
-//! [`supervisor`] is the process's own supervisor on this node. [`clocks`] compares this node's clocks
-//! with home's, [`sandbox`] makes an empty guest in namespaces of its own, [`build`] turns it into the
-//! process that left home, [`filter`] decides which calls it makes here, [`trap`] handles all others,
-//! [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
+//! [`supervisor`] is the process that serves a guest, and the guests that it forks, on this node.
+//! [`clocks`] compares this node's clocks with home's, [`sandbox`] makes an empty guest in namespaces of
+//! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
+//! decides which calls it makes here, [`trap`] handles all others, [`forks`] those that make threads and
+//! processes, [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
 
 pub mod arrival;
 pub mod build;
 pub mod clocks;
 pub mod filter;
+pub mod forks;
 pub mod homecoming;
 pub mod sandbox;
 pub mod signals;
+pub mod stay;
 pub mod supervisor;
 pub mod threads;
 pub mod trap;
+pub mod trouble;
 pub mod vdso;

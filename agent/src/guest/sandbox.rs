@@ -161,8 +161,12 @@ impl Sandbox {
 }
 
 /// Options with which a guest's threads are traced.
-pub const GUEST_OPTIONS: u32 =
-    options::SYSCALL_GOOD | options::CLONE | options::SECCOMP | options::EXIT_KILL;
+pub const GUEST_OPTIONS: u32 = options::SYSCALL_GOOD
+    | options::CLONE
+    | options::FORK
+    | options::VFORK
+    | options::SECCOMP
+    | options::EXIT_KILL;
 
 fn attach(guest: ThreadId) -> io::Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,22 +11,23 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::NO_CALL;
 use crate::sys::signal::{self, SignalInfo, numbers};
 
-use super::supervisor::{Next, Supervisor, Trouble};
+use super::stay::{Next, Stay};
 use super::threads::{GuestThread, ThreadState};
+use super::trouble::Trouble;
 
 /// First real-time signal: from here on each one sent is queued (signal(7)).
 const REAL_TIME: i32 = 32;
 
 const EINTR: i64 = -4;
 
-impl Supervisor {
+impl Stay<'_> {
     /// Home wants thread `tid` to hear a signal.
     pub(super) fn on_signal_from_home(
         &mut self,
         tid: i32,
         info: SignalInfo,
     ) -> Result<Next, Trouble> {
-        self.signals_received += 1;
+        self.guest.signals_received += 1;
         let leader = self.guest.leader;
         let Some(known) = self.guest.by_tid(tid) else {
             // Ended meanwhile: as natively, a signal to an ending thread is lost.
@@ -145,7 +146,7 @@ fn is_blocked(thread: ThreadId, signal: i32) -> Result<bool, Trouble> {
 
 /// `int3` is the one fault that is reported behind its instruction.
 fn step_back_over_breakpoint(
-    supervisor: &Supervisor,
+    stay: &Stay<'_>,
     thread: ThreadId,
     signal: i32,
 ) -> Result<(), Trouble> {
@@ -156,7 +157,7 @@ fn step_back_over_breakpoint(
     let mut registers = ptrace::registers(thread)?;
     let mut before = [0];
     let at = registers.rip.wrapping_sub(1);
-    if supervisor.guest.memory.read(at, &mut before).is_ok() && before == [INT3] {
+    if stay.guest.memory.read(at, &mut before).is_ok() && before == [INT3] {
         registers.rip = at;
         ptrace::set_registers(thread, &registers)?;
     }

@@ -1,153 +1,56 @@
-//! A guest's supervisor: the process on the remote node that makes, traces and ends one guest.
+//! A guest's supervisor: the process on the remote node that makes, traces and ends a guest, and every
+//! process that the guest forks here.
 //!
 //! 1. The agent hands over a connection; home says what is coming (`Prepare`).
 //! 2. A sandbox with an empty guest is made; home freezes the process and sends it.
 //! 3. The guest is built; at `Commit` it runs.
 //! 4. Until the process goes home or ends: trapped calls go home, results and signals come back.
 //!
-//! The supervisor has one thread: only it may use ptrace on the guest. If it ends, for whatever reason,
-//! the kernel kills the guest (EXITKILL, and the death of the namespaces' init). If home has not been
-//! heard for [`LEASE`], it ends by itself: home, which declares a silent guest lost only later, may then
-//! run the process again.
+//! The supervisor has one thread: only it may use ptrace on its guests. If it ends, for whatever reason,
+//! the kernel kills them (EXITKILL, and the death of the namespaces' init). If home has not been heard for
+//! [`LEASE`], it ends by itself: home, which declares a silent guest lost only later, may then run the
+//! process again.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::migrate::capture::CaptureError;
-use crate::migrate::channel::{Channel, ChannelError, Message};
-use crate::migrate::inject::InjectError;
+use crate::migrate::channel::{Channel, Message};
 use crate::migrate::link::{self, AgentLink};
-use crate::process::stat;
 use crate::sys::inherited;
 use crate::sys::probe::Capabilities;
-use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::{self, numbers};
-use crate::sys::wait::{self, Report, Stop};
+use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{
-    Destination, FromSupervisor, LINK_FD, MoveReport, ProcessState, Role, SupervisorStatus,
-    ToSupervisor,
+    Destination, FromSupervisor, LINK_FD, MoveReport, NodeName, ProcessState, Role,
+    SupervisorStatus, ToSupervisor,
 };
 
 use super::arrival::{self, DEPARTURE_TIMEOUT};
-use super::build::BuildError;
-use super::sandbox::{Sandbox, SandboxError};
-use super::threads::{FINISHING_CALL, Guest, GuestThread, ThreadState};
+use super::sandbox::Sandbox;
+use super::stay::{Next, Stay};
+use super::threads::{Guest, Journey};
+use super::trouble::Trouble;
 
-/// How long home may be silent before the guest is killed.
+/// How long home may be silent before the guests are killed.
 pub const LEASE: Duration = Duration::from_secs(5);
 
 /// How often the supervisor reports and looks at its lease.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Why a guest has to end.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The guest was killed on this node.
-    GuestGone,
-    /// The channel to home is of no more use.
-    Channel(ChannelError),
-    /// Home has been silent for [`LEASE`].
-    HomeSilent,
-    /// ptrace or /proc refused.
-    Io(io::Error),
-    /// A call could not be injected.
-    Inject(InjectError),
-    /// The guest's image could not be made.
-    Capture(CaptureError),
-    /// Home and this side disagree: one line.
-    Protocol(String),
-    /// The guest could not be made.
-    Build(BuildError),
-    /// The sandbox could not be made.
-    Sandbox(SandboxError),
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::GuestGone => write!(out, "the guest was killed on this node"),
-            Self::Channel(error) => error.fmt(out),
-            Self::HomeSilent => write!(out, "home has been silent for {} s", LEASE.as_secs()),
-            Self::Io(error) => write!(out, "the kernel refused: {error}"),
-            Self::Inject(error) => error.fmt(out),
-            Self::Capture(error) => error.fmt(out),
-            Self::Protocol(text) => out.write_str(text),
-            Self::Build(error) => error.fmt(out),
-            Self::Sandbox(error) => error.fmt(out),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        const ESRCH: i32 = 3;
-        if error.raw_os_error() == Some(ESRCH) {
-            Self::GuestGone
-        } else {
-            Self::Io(error)
-        }
-    }
-}
-
-impl From<ChannelError> for Trouble {
-    fn from(error: ChannelError) -> Self {
-        Self::Channel(error)
-    }
-}
-
-impl From<InjectError> for Trouble {
-    fn from(error: InjectError) -> Self {
-        Self::Inject(error)
-    }
-}
-
-impl From<CaptureError> for Trouble {
-    fn from(error: CaptureError) -> Self {
-        Self::Capture(error)
-    }
-}
-
-impl From<BuildError> for Trouble {
-    fn from(error: BuildError) -> Self {
-        Self::Build(error)
-    }
-}
-
-impl From<SandboxError> for Trouble {
-    fn from(error: SandboxError) -> Self {
-        Self::Sandbox(error)
-    }
-}
-
-/// What follows from an event.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// The guest goes on.
-    Continue,
-    /// It must go home; why, if home has not asked for it.
-    GoHome(Option<String>),
-    /// The process runs at home or has ended: nothing is left to do.
-    End,
-}
-
-/// A running guest's supervisor.
+/// The supervisor of a family of guests: one that came from home, and those that were forked here.
 pub struct Supervisor {
-    pub(super) channel: Channel,
-    pub(super) guest: Guest,
-    pub(super) sandbox: Sandbox,
-    /// Forwarded calls so far; the next one gets the next number.
-    pub(super) calls_made: u64,
-    /// `Signal` messages so far.
-    pub(super) signals_received: u64,
-    /// The agent's request to send the guest home.
-    dismissed: Option<u64>,
+    channel: Channel,
+    sandbox: Sandbox,
+    guests: Vec<Guest>,
+    /// This node.
+    remote: NodeName,
+    /// The agent's requests to send guests home: request and process.
+    dismissals: Vec<(u64, i32)>,
     link: AgentLink,
 }
 
@@ -188,53 +91,35 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
     let ToGuest::Prepare(prepare) = message.header else {
         return Err(protocol("home did not begin with Prepare"));
     };
-    let status = SupervisorStatus {
-        state: ProcessState::Leaving,
-        node: remote.clone(),
-        away_cpu_seconds: 0.0,
-        calls_forwarded: 0,
-    };
-    let pid = prepare.pid.cast_unsigned();
-    let link = AgentLink::new(stream, control_socket, Role::Guest, pid, status);
+    let mut link = AgentLink::new(stream, control_socket, Role::Guest);
+    let status = SupervisorStatus::new(ProcessState::Leaving, remote.clone());
+    link.begin(prepare.pid.cast_unsigned(), status);
     let (sandbox, guest) = arrival::receive_guest(&mut channel, &prepare, &capabilities, &remote)?;
     Ok(Supervisor {
         channel,
-        guest,
         sandbox,
-        calls_made: FINISHING_CALL,
-        signals_received: 0,
-        dismissed: None,
+        guests: vec![guest],
+        remote,
+        dismissals: Vec::new(),
         link,
     })
 }
 
 impl Supervisor {
-    /// From `Commit` on: runs the guest until it is at home or has ended.
+    /// From `Commit` on: runs the guests until all are at home or have ended.
     fn serve(mut self) -> Result<(), Trouble> {
         let children = signal::child_descriptor()?;
-        self.link.report(|status| status.state = ProcessState::Away);
-        self.run_held()?;
+        for index in 0..self.guests.len() {
+            self.report_state(index, ProcessState::Away);
+            self.stay(index).run_held()?;
+        }
         let mut last_tick = Instant::now();
-        let mut cause_to_leave = None;
-        loop {
-            let mut next = self.on_threads()?;
-            if next == Next::Continue {
-                next = self.on_messages()?;
-            }
-            if next == Next::Continue && self.dismissed.is_some() {
-                next = Next::GoHome(Some("the node that it ran on stops".to_owned()));
-            }
-            match next {
-                Next::Continue => {}
-                Next::GoHome(cause) => {
-                    cause_to_leave.get_or_insert(cause);
-                }
-                Next::End => return Ok(()),
-            }
-            if !self.guest.awaits_thread()
-                && let Some(cause) = cause_to_leave.take()
-            {
-                return self.go_home(cause);
+        while !self.guests.is_empty() {
+            self.on_threads()?;
+            self.on_messages()?;
+            self.send_home()?;
+            if self.guests.is_empty() {
+                break;
             }
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
@@ -243,6 +128,20 @@ impl Supervisor {
             self.wait(&children, TICK)?;
             signal::drain(&children);
         }
+        Ok(())
+    }
+
+    fn stay(&mut self, index: usize) -> Stay<'_> {
+        Stay {
+            channel: &mut self.channel,
+            sandbox: &mut self.sandbox,
+            guest: &mut self.guests[index],
+        }
+    }
+
+    fn report_state(&mut self, index: usize, state: ProcessState) {
+        let pid = self.guests[index].pid.cast_unsigned();
+        self.link.report(pid, |status| status.state = state);
     }
 
     /// Waits until something has happened, at most for `timeout`; takes the agent's messages.
@@ -275,10 +174,15 @@ impl Supervisor {
     fn on_agent(&mut self, message: &ToSupervisor) {
         match message {
             ToSupervisor::Move {
+                pid,
                 request,
                 destination: Destination::Home,
             } => {
-                self.dismissed = Some(*request);
+                let pid = pid.cast_signed();
+                self.dismissals.push((*request, pid));
+                if let Some(guest) = self.guests.iter_mut().find(|guest| guest.pid == pid) {
+                    want_home(guest, Some("the node that it ran on stops".to_owned()));
+                }
             }
             ToSupervisor::NodeLost(node) => {
                 log::debug!("the agent believes that node {node} is lost; the channel decides");
@@ -291,228 +195,163 @@ impl Supervisor {
         if self.channel.last_heard().elapsed() > LEASE {
             return Err(Trouble::HomeSilent);
         }
-        let cpu_seconds = self.cpu_seconds();
-        let signals_received = self.signals_received;
-        self.channel.send(
-            &ToDeputy::Usage {
+        for index in 0..self.guests.len() {
+            let cpu_seconds = self.stay(index).cpu_seconds();
+            let guest = &self.guests[index];
+            let usage = ToDeputy::Usage {
+                pid: guest.pid,
                 cpu_seconds,
-                signals_received,
-            },
-            &[],
-        )?;
-        let calls_forwarded = self.calls_made;
-        self.link.report(|status| {
-            status.away_cpu_seconds = cpu_seconds;
-            status.calls_forwarded = calls_forwarded;
-        });
+                signals_received: guest.signals_received,
+            };
+            self.channel.send(&usage, &[])?;
+            let calls_forwarded = guest.calls_made;
+            self.link.report(guest.pid.cast_unsigned(), |status| {
+                status.away_cpu_seconds = cpu_seconds;
+                status.calls_forwarded = calls_forwarded;
+            });
+        }
         self.link.reconnect(Instant::now());
         Ok(())
     }
 
-    pub(super) fn cpu_seconds(&self) -> f64 {
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
-        stat::read(self.guest.leader.cast_unsigned()).map_or(0.0, |stat| {
-            (stat.user_time_ticks + stat.system_time_ticks) as f64 / ticks
-        })
-    }
-
-    /// Handles whatever the guest's threads report.
-    fn on_threads(&mut self) -> Result<Next, Trouble> {
+    /// Handles whatever the guests' threads report.
+    fn on_threads(&mut self) -> Result<(), Trouble> {
         while let Some((thread, report)) = wait::poll_any()? {
-            match self.on_report(thread, report)? {
-                Next::Continue => {}
-                next => return Ok(next),
-            }
-        }
-        Ok(Next::Continue)
-    }
-
-    fn on_report(&mut self, thread: ThreadId, report: Report) -> Result<Next, Trouble> {
-        let stop = match report {
-            Report::Exited(_) | Report::Killed(_) => return self.on_end(thread),
-            Report::Stopped(stop) => stop,
-        };
-        match stop {
-            Stop::Seccomp => self.on_trap(thread),
-            Stop::Signal(signal) => self.on_delivery(thread, signal),
-            Stop::Interrupted if self.guest.is_held => {
-                if let Some(known) = self.guest.by_thread(thread) {
-                    known.state = ThreadState::Held;
+            let owner = self
+                .guests
+                .iter()
+                .position(|guest| guest.threads.iter().any(|known| known.thread == thread));
+            match owner {
+                Some(index) => {
+                    let next = self.stay(index).on_report(thread, report);
+                    self.follow(index, next)?;
                 }
-                Ok(Next::Continue)
-            }
-            // Job control is home's: a stop signal sent on this node has no effect.
-            Stop::Group(_)
-            | Stop::Interrupted
-            | Stop::Call
-            | Stop::NewThread
-            | Stop::Exec
-            | Stop::Other(_) => {
-                ptrace::resume(thread, 0)?;
-                Ok(Next::Continue)
+                None if thread == self.sandbox.init() => return Err(Trouble::SandboxGone),
+                None => leave_to_its_end(thread, report),
             }
         }
-    }
-
-    fn on_end(&mut self, thread: ThreadId) -> Result<Next, Trouble> {
-        let position = self
-            .guest
-            .threads
-            .iter()
-            .position(|known| known.thread == thread);
-        match position {
-            Some(index) if self.guest.threads[index].is_exiting => {
-                self.guest.threads.remove(index);
-                Ok(Next::Continue)
-            }
-            Some(_) => Err(Trouble::GuestGone),
-            None if thread == self.sandbox.init() => Err(Trouble::GuestGone),
-            None => Ok(Next::Continue),
-        }
+        Ok(())
     }
 
     /// Handles whatever home has sent.
-    fn on_messages(&mut self) -> Result<Next, Trouble> {
-        while let Some(message) = self.channel.try_receive()? {
-            match self.on_message(message)? {
-                Next::Continue => {}
-                next => return Ok(next),
-            }
-        }
-        Ok(Next::Continue)
-    }
-
-    fn on_message(&mut self, message: Message<ToGuest>) -> Result<Next, Trouble> {
-        let Message { header, payload } = message;
-        match header {
-            ToGuest::Return {
-                tid,
-                call,
-                result,
-                signal,
-            } => self.on_return(tid, call, result, &payload, signal),
-            ToGuest::Finished {
-                tid,
-                result,
-                changed,
-                signal,
-            } => {
-                self.write_changed(&changed, &payload)?;
-                self.on_return(tid, FINISHING_CALL, result, &[], signal)
-            }
-            ToGuest::Pages { address } => {
-                // The contents of a file that the guest is mapping; it may have unmapped it already.
-                if let Err(error) = self.guest.memory.write(address, &payload) {
-                    log::debug!("a mapped file's page at {address:#x} has no place: {error}");
-                }
-                Ok(Next::Continue)
-            }
-            ToGuest::Signal { tid, info } => self.on_signal_from_home(tid, info),
-            ToGuest::Stopped(is_held) => self.hold(is_held),
-            ToGuest::Recall => Ok(Next::GoHome(None)),
-            ToGuest::Arrived => Ok(Next::End),
-            ToGuest::Alive | ToGuest::PagesEnd { .. } => Ok(Next::Continue),
-            ToGuest::Prepare(_)
-            | ToGuest::Clocks { .. }
-            | ToGuest::Depart { .. }
-            | ToGuest::Commit => Err(Trouble::Protocol(
-                "home begins a migration that is long over".to_owned(),
-            )),
-        }
-    }
-
-    fn write_changed(&mut self, changed: &[(u64, u64)], payload: &[u8]) -> Result<(), Trouble> {
-        let mut rest = payload;
-        for &(address, length) in changed {
-            let (bytes, behind) = usize::try_from(length)
-                .ok()
-                .and_then(|length| rest.split_at_checked(length))
-                .ok_or_else(|| Trouble::Protocol("changed memory is incomplete".to_owned()))?;
-            self.guest.memory.write(address, bytes)?;
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    /// Job control at home has stopped or continued the process.
-    fn hold(&mut self, is_held: bool) -> Result<Next, Trouble> {
-        self.guest.is_held = is_held;
-        if is_held {
-            for thread in &self.guest.threads {
-                if matches!(thread.state, ThreadState::Running) {
-                    // One that has just stopped by itself is held when it would be resumed.
-                    let _ = ptrace::interrupt(thread.thread);
-                }
-            }
-        } else {
-            self.run_held()?;
-        }
-        Ok(Next::Continue)
-    }
-
-    fn run_held(&mut self) -> Result<(), Trouble> {
-        let held: Vec<ThreadId> = self
-            .guest
-            .threads
-            .iter()
-            .filter(|thread| matches!(thread.state, ThreadState::Held))
-            .map(|thread| thread.thread)
-            .collect();
-        for thread in held {
-            self.guest.run(thread, 0)?;
-        }
-        Ok(())
-    }
-
-    /// A thread that the guest has just made, attached to and stopped by the kernel.
-    pub(super) fn adopt_thread(&mut self, thread: ThreadId, tid: i32) -> Result<(), Trouble> {
-        match wait::wait_for(thread)? {
-            Report::Stopped(_) => {}
-            Report::Exited(_) | Report::Killed(_) => return Err(Trouble::GuestGone),
-        }
-        let mask_at_home = ptrace::signal_mask(thread)?;
-        self.guest.threads.push(GuestThread {
-            thread,
-            tid,
-            state: ThreadState::Held,
-            signals: std::collections::VecDeque::new(),
-            interrupted: None,
-            mask_at_home,
-            is_exiting: false,
-        });
-        self.guest.run(thread, 0)?;
-        Ok(())
-    }
-
-    /// Sends the guest home and waits until home no longer needs it.
-    fn go_home(mut self, cause: Option<String>) -> Result<(), Trouble> {
-        self.link
-            .report(|status| status.state = ProcessState::Returning);
-        self.send_home(cause)?;
-        loop {
-            match self.channel.receive::<ToGuest>(LEASE) {
-                Ok(message) if matches!(message.header, ToGuest::Arrived) => break,
-                Ok(_) => {}
-                // Home has everything; whether it is still there changes nothing here.
-                Err(ChannelError::Closed | ChannelError::Io(_)) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let leader = self.guest.leader;
-        if let Err(error) = signal::send_to_process(leader, numbers::SIGKILL) {
-            log::debug!("guest {leader} had ended already: {error}");
-        }
-        wait::reap_process(leader);
-        if let Some(request) = self.dismissed {
-            let (destination, result) = (Destination::Home, Ok(MoveReport::default()));
-            let done = FromSupervisor::MoveDone {
-                request,
-                destination,
-                result,
-                cause: None,
+    fn on_messages(&mut self) -> Result<(), Trouble> {
+        // Home closes the channel when it has nobody left to speak of.
+        while !self.guests.is_empty()
+            && let Some(message) = self.channel.try_receive::<ToGuest>()?
+        {
+            let owner = match message.header.concerns() {
+                // Home lives: that is all it says.
+                None => continue,
+                Some(id) => self
+                    .guests
+                    .iter_mut()
+                    .position(|guest| guest.pid == id || guest.by_tid(id).is_some()),
             };
-            self.link.send(&done);
+            let Some(index) = owner else {
+                log::debug!(
+                    "home speaks of a guest that has ended: {:?}",
+                    message.header
+                );
+                continue;
+            };
+            let next = self.stay(index).on_message(message);
+            self.follow(index, next)?;
         }
         Ok(())
+    }
+
+    /// Does what follows from an event of one guest.
+    fn follow(&mut self, index: usize, next: Result<Next, Trouble>) -> Result<(), Trouble> {
+        match next {
+            Ok(Next::Continue) => {}
+            Ok(Next::GoHome(cause)) => want_home(&mut self.guests[index], cause),
+            Ok(Next::Forked(guest)) => {
+                let status = SupervisorStatus::new(ProcessState::Away, self.remote.clone());
+                self.link.begin(guest.pid.cast_unsigned(), status);
+                self.guests.push(*guest);
+            }
+            Ok(Next::End) => self.end(index),
+            Err(trouble) if trouble.is_of_all() => return Err(trouble),
+            Err(trouble) => {
+                let pid = self.guests[index].pid;
+                log::warn!("guest {pid} ends: {trouble}");
+                let header = ToDeputy::GuestLost {
+                    pid,
+                    cause: trouble.to_string(),
+                };
+                self.channel.send(&header, &[])?;
+                self.end(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends those home that want to go and can.
+    fn send_home(&mut self) -> Result<(), Trouble> {
+        for index in (0..self.guests.len()).rev() {
+            let guest = &mut self.guests[index];
+            if !matches!(guest.journey, Journey::Wanted(_)) {
+                continue;
+            }
+            if guest.must_wait() {
+                // Its children in vfork(2) have a copy of the memory at home, and let go of it here.
+                let children: Vec<i32> = guest.vfork_children().collect();
+                for child in children {
+                    if let Some(child) = self.guests.iter_mut().find(|guest| guest.pid == child) {
+                        want_home(child, Some("its parent, in vfork, goes home".to_owned()));
+                    }
+                }
+                continue;
+            }
+            let Journey::Wanted(cause) = std::mem::replace(&mut guest.journey, Journey::Sent)
+            else {
+                continue;
+            };
+            self.report_state(index, ProcessState::Returning);
+            let sent = self.stay(index).send_home(cause).map(|()| Next::Continue);
+            self.follow(index, sent)?;
+        }
+        Ok(())
+    }
+
+    /// Kills a guest and forgets it.
+    fn end(&mut self, index: usize) {
+        let guest = self.guests.swap_remove(index);
+        if let Err(error) = signal::send_to_process(guest.leader, numbers::SIGKILL) {
+            log::debug!("guest {} had ended already: {error}", guest.leader);
+        }
+        let threads: Vec<ThreadId> = guest.threads.iter().map(|known| known.thread).collect();
+        wait::reap_process(guest.leader, &threads);
+        self.link.end(guest.pid.cast_unsigned());
+        self.dismissals.retain(|&(request, pid)| {
+            if pid != guest.pid {
+                return true;
+            }
+            self.link.send(&FromSupervisor::MoveDone {
+                pid: pid.cast_unsigned(),
+                request,
+                destination: Destination::Home,
+                result: Ok(MoveReport::default()),
+                cause: None,
+            });
+            false
+        });
+    }
+}
+
+/// A guest is to leave; the first cause counts.
+fn want_home(guest: &mut Guest, cause: Option<String>) {
+    if guest.journey == Journey::None {
+        guest.journey = Journey::Wanted(cause);
+    }
+}
+
+/// A thread of a guest that was killed: it ends as soon as it runs.
+fn leave_to_its_end(thread: ThreadId, report: Report) {
+    if let Report::Stopped(stop) = report {
+        log::debug!("thread {thread} of no guest stops ({stop:?})");
+        if let Err(error) = crate::sys::ptrace::resume(thread, 0) {
+            log::debug!("and has ended: {error}");
+        }
     }
 }

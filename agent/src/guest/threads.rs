@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::migrate::inject::Scratch;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::ptrace::{self, ThreadId};
+use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Plan;
 
@@ -30,6 +31,23 @@ pub struct Guest {
     pub kernel_ranges: Vec<Range<u64>>,
     /// Job control at home has stopped the process: no thread may run.
     pub is_held: bool,
+    /// Calls sent home so far; the next one gets the next number.
+    pub calls_made: u64,
+    /// `Signal` messages received so far.
+    pub signals_received: u64,
+    /// Whether it is on its way home.
+    pub journey: Journey,
+}
+
+/// Whether a guest is on its way home.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Journey {
+    /// It is not.
+    None,
+    /// It is to leave as soon as it can; why, if home has not asked for it.
+    Wanted(Option<String>),
+    /// Everything of it has been sent; home has still to say that it has arrived.
+    Sent,
 }
 
 /// What a thread is doing.
@@ -40,6 +58,7 @@ pub struct Guest {
 ///      |  \
 ///      |   +-- trap that home must do --> Stopped (until the homecoming)
 ///      +-- job control ----------------> Held ----> Running
+///      +-- vfork(2) -------------------> InVfork -> Running (when the child has let go of the memory)
 /// ```
 #[derive(Debug)]
 pub enum ThreadState {
@@ -49,8 +68,21 @@ pub enum ThreadState {
     AwaitingReturn(Box<PendingCall>),
     /// Would run, if job control had not stopped the process.
     Held,
+    /// Waits in the kernel until the child that shares its memory has ended or runs another program.
+    InVfork(Box<Vfork>),
     /// Stopped for the way home.
     Stopped,
+}
+
+/// A vfork(2) under way.
+#[derive(Debug)]
+pub struct Vfork {
+    /// The child.
+    pub child: i32,
+    /// The registers with which its parent goes on, but for the call's result.
+    pub registers: Registers,
+    /// The signals that it has blocked.
+    pub mask: SignalSet,
 }
 
 /// A call that home executes.
@@ -79,6 +111,8 @@ pub enum Completion {
     MirrorIfDone,
     /// Lets the thread make its clone here, with the id that home has given.
     StartThread,
+    /// As [`Self::StartThread`], for a new process.
+    Fork,
     /// A file mapping: the memory is there, home sends the contents. Undone if home failed.
     MapFile {
         /// Where.
@@ -122,13 +156,45 @@ impl Guest {
         self.threads.iter_mut().find(|known| known.thread == thread)
     }
 
-    /// Whether home is making a thread. It has to be made here, too, before the guest leaves: only then is
-    /// there anything that it could go on with at home.
-    pub fn awaits_thread(&self) -> bool {
-        self.threads.iter().any(|thread| {
-            matches!(&thread.state, ThreadState::AwaitingReturn(pending)
-                if pending.completion == Completion::StartThread)
+    /// Whether home is making a thread or a process. It has to be made here, too, before the guest leaves:
+    /// only then is there anything that it could go on with at home. And a thread in vfork(2) cannot be
+    /// stopped.
+    pub fn must_wait(&self) -> bool {
+        self.threads.iter().any(|thread| match &thread.state {
+            ThreadState::AwaitingReturn(pending) => {
+                matches!(
+                    pending.completion,
+                    Completion::StartThread | Completion::Fork
+                )
+            }
+            ThreadState::InVfork(_) => true,
+            _ => false,
         })
+    }
+
+    /// The children that threads in vfork(2) wait for.
+    pub fn vfork_children(&self) -> impl Iterator<Item = i32> {
+        self.threads
+            .iter()
+            .filter_map(|thread| match &thread.state {
+                ThreadState::InVfork(vfork) => Some(vfork.child),
+                _ => None,
+            })
+    }
+
+    /// Whether this thread waits in vfork(2).
+    pub fn is_in_vfork(&mut self, thread: ThreadId) -> bool {
+        self.by_thread(thread)
+            .is_some_and(|known| matches!(known.state, ThreadState::InVfork(_)))
+    }
+
+    /// Lets a stopped thread go on with what it was doing.
+    pub fn resume(&mut self, thread: ThreadId, signal: i32) -> io::Result<()> {
+        if self.is_in_vfork(thread) {
+            ptrace::resume_to_call(thread, signal)
+        } else {
+            ptrace::resume(thread, signal)
+        }
     }
 
     /// What `signal` does.

@@ -3,8 +3,6 @@
 //! Most are forwarded: the deputy executes them at home. A few need both sides, or only this one and
 //! home told. What is neither sends the process home, where it makes the call natively.
 
-use std::io;
-
 use crate::migrate::capture::restart;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
@@ -17,8 +15,9 @@ use crate::syscall::{
 };
 use crate::wire::migration::ToDeputy;
 
-use super::supervisor::{Next, Supervisor, Trouble};
+use super::stay::{Next, Stay};
 use super::threads::{Completion, PendingCall, ThreadState};
+use super::trouble::Trouble;
 
 impl Memory for ProcessMemory {
     fn read(&mut self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
@@ -36,15 +35,15 @@ fn is_cut_write(pending: &PendingCall) -> bool {
 }
 
 /// A trapped call.
-struct Trap {
-    thread: ThreadId,
-    tid: i32,
-    registers: Registers,
-    number: u64,
-    arguments: [u64; 6],
+pub(super) struct Trap {
+    pub(super) thread: ThreadId,
+    pub(super) tid: i32,
+    pub(super) registers: Registers,
+    pub(super) number: u64,
+    pub(super) arguments: [u64; 6],
 }
 
-impl Supervisor {
+impl Stay<'_> {
     /// A thread stands at a call that its filter has trapped.
     pub(super) fn on_trap(&mut self, thread: ThreadId) -> Result<Next, Trouble> {
         let registers = ptrace::registers(thread)?;
@@ -61,10 +60,6 @@ impl Supervisor {
         if self.has_signal_to_hear(thread)? {
             return self.make_again(thread, trap.number);
         }
-        let is_clone = [number::SYS_clone, number::SYS_clone3].contains(&trap.number.cast_signed());
-        if is_clone && self.makes_thread(&trap) {
-            return self.start_thread(&trap);
-        }
         if trap.number.cast_signed() == number::SYS_rt_sigreturn {
             return self.run_here_and_tell_mask(&trap);
         }
@@ -80,6 +75,10 @@ impl Supervisor {
             Class::Answered(Answer::NotImplemented) => self.answer(&trap, ENOSYS),
             Class::Forward(forward) => self.forward(&trap, forward, Completion::Result),
             Class::Special(special, forward) => match (special, forward) {
+                (SpecialCall::Clone, _) => self.clone_guest(&trap),
+                (SpecialCall::Exec, Some(forward)) => {
+                    self.forward(&trap, forward, Completion::Result)
+                }
                 (SpecialCall::Mmap, _) => self.map_file(&trap),
                 (SpecialCall::SignalAction, _) => self.change_action(&trap),
                 (SpecialCall::SignalMask, _) => self.run_here_and_tell_mask(&trap),
@@ -88,7 +87,7 @@ impl Supervisor {
                 (SpecialCall::Mirror, Some(forward)) => {
                     self.forward(&trap, forward, Completion::MirrorIfDone)
                 }
-                (SpecialCall::Mirror | SpecialCall::Affinity, _) => {
+                (SpecialCall::Mirror | SpecialCall::Affinity | SpecialCall::Exec, _) => {
                     self.go_home_for(&trap, format!("it calls {}", call.name))
                 }
             },
@@ -102,7 +101,7 @@ impl Supervisor {
     }
 
     /// The thread makes its call at home, natively.
-    fn go_home_for(&mut self, trap: &Trap, cause: String) -> Result<Next, Trouble> {
+    pub(super) fn go_home_for(&mut self, trap: &Trap, cause: String) -> Result<Next, Trouble> {
         let mut registers = trap.registers;
         registers.rewind_to_call(trap.number);
         ptrace::set_registers(trap.thread, &registers)?;
@@ -110,7 +109,7 @@ impl Supervisor {
         Ok(Next::GoHome(Some(cause)))
     }
 
-    fn set_state(&mut self, thread: ThreadId, state: ThreadState) {
+    pub(super) fn set_state(&mut self, thread: ThreadId, state: ThreadState) {
         if let Some(known) = self.guest.by_thread(thread) {
             known.state = state;
         }
@@ -129,12 +128,12 @@ impl Supervisor {
         self.run_here(trap)
     }
 
-    fn next_call(&mut self) -> u64 {
-        self.calls_made += 1;
-        self.calls_made
+    pub(super) fn next_call(&mut self) -> u64 {
+        self.guest.calls_made += 1;
+        self.guest.calls_made
     }
 
-    fn await_return(
+    pub(super) fn await_return(
         &mut self,
         trap: &Trap,
         call: u64,
@@ -187,7 +186,7 @@ impl Supervisor {
             call,
             request: plan.request(),
             mask,
-            signals_received: self.signals_received,
+            signals_received: self.guest.signals_received,
         };
         self.await_return(trap, call, Some(plan), completion);
         self.channel.send(&header, &payload)?;
@@ -212,7 +211,7 @@ impl Supervisor {
     }
 
     /// The thread's mask; what goes home with it makes home know it.
-    fn current_mask(&mut self, thread: ThreadId) -> Result<SignalSet, Trouble> {
+    pub(super) fn current_mask(&mut self, thread: ThreadId) -> Result<SignalSet, Trouble> {
         let mask = ptrace::signal_mask(thread)?;
         if let Some(known) = self.guest.by_thread(thread) {
             known.mask_at_home = mask;
@@ -383,36 +382,6 @@ impl Supervisor {
         Ok(Next::Continue)
     }
 
-    /// Whether a clone makes a thread of this process, and nothing else.
-    fn makes_thread(&self, trap: &Trap) -> bool {
-        // CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
-        const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000;
-        // What pthread_create(3) asks for besides: SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID,
-        // DETACHED, CHILD_SETTID.
-        const HARMLESS: u64 = 0x40000 | 0x80000 | 0x10_0000 | 0x20_0000 | 0x40_0000 | 0x100_0000;
-        let flags = if trap.number.cast_signed() == number::SYS_clone {
-            trap.arguments[0]
-        } else {
-            self.guest.memory.word(trap.arguments[0]).unwrap_or(0)
-        };
-        flags & THREAD == THREAD && flags & !(THREAD | HARMLESS) == 0
-    }
-
-    fn start_thread(&mut self, trap: &Trap) -> Result<Next, Trouble> {
-        let mask = self.current_mask(trap.thread)?;
-        let call = self.next_call();
-        self.await_return(trap, call, None, Completion::StartThread);
-        self.channel.send(
-            &ToDeputy::StartThread {
-                tid: trap.tid,
-                call,
-                mask,
-            },
-            &[],
-        )?;
-        Ok(Next::Continue)
-    }
-
     fn exit_thread(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         let others = self
             .guest
@@ -514,7 +483,16 @@ impl Supervisor {
             return self.interrupt_call(thread, pending.number, result, info);
         }
         match pending.completion {
+            Completion::StartThread | Completion::Fork if result == restart::ERESTARTNOINTR => {
+                let mut registers = ptrace::registers(thread)?;
+                registers.rewind_to_call(pending.number);
+                ptrace::set_registers(thread, &registers)?;
+                self.set_state(thread, ThreadState::Stopped);
+                let cause = "home has no room for another thread while it is away";
+                Ok(Next::GoHome(Some(cause.to_owned())))
+            }
             Completion::StartThread if result > 0 => self.start_thread_here(thread, result as i32),
+            Completion::Fork if result > 0 => self.fork_here(thread, result as i32),
             Completion::MirrorIfDone if pending.plan.is_none() && result >= 0 => {
                 self.guest.run(thread, 0)?;
                 Ok(Next::Continue)
@@ -604,7 +582,7 @@ impl Supervisor {
             call,
             request,
             mask,
-            signals_received: self.signals_received,
+            signals_received: self.guest.signals_received,
         };
         self.channel.send(&header, &payload)?;
         Ok(Next::Continue)
@@ -621,42 +599,12 @@ impl Supervisor {
         Ok(())
     }
 
-    fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {
+    pub(super) fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {
         let mut registers = ptrace::registers(thread)?;
         registers.orig_rax = NO_CALL;
         registers.rax = result.cast_unsigned();
         ptrace::set_registers(thread, &registers)?;
         self.guest.run(thread, 0)?;
         Ok(Next::Continue)
-    }
-
-    /// Home has made the thread `tid`: makes it here, with the same id.
-    fn start_thread_here(&mut self, parent: ThreadId, tid: i32) -> Result<Next, Trouble> {
-        self.sandbox.choose_next_id(tid).map_err(io::Error::other)?;
-        let mut new_thread = None;
-        let registers = loop {
-            ptrace::resume_to_call(parent, 0)?;
-            match wait::wait_for(parent)? {
-                Report::Stopped(Stop::NewThread) => {
-                    new_thread = Some(ptrace::event_message(parent)? as ThreadId);
-                }
-                Report::Stopped(Stop::Call) if ptrace::call_phase(parent)? == CallPhase::Exit => {
-                    break ptrace::registers(parent)?;
-                }
-                Report::Stopped(_) => {}
-                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::GuestGone),
-            }
-        };
-        match new_thread {
-            Some(thread) if registers.result() == i64::from(tid) => {
-                self.adopt_thread(thread, tid)?;
-                self.guest.run(parent, 0)?;
-                Ok(Next::Continue)
-            }
-            _ => Err(Trouble::Protocol(format!(
-                "the new thread {tid} could not be made here ({})",
-                registers.result()
-            ))),
-        }
     }
 }

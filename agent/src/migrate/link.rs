@@ -3,6 +3,7 @@
 //! When the agent ends, the supervisor goes on without it, and tries once in a while to be adopted by
 //! its successor at the control socket (see [`crate::wire::supervisor`]).
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -22,8 +23,7 @@ pub struct AgentLink {
     stream: Option<UnixStream>,
     control_socket: String,
     role: Role,
-    pid: u32,
-    status: SupervisorStatus,
+    processes: BTreeMap<u32, SupervisorStatus>,
     next_attempt: Instant,
 }
 
@@ -40,23 +40,21 @@ pub fn first_message(
 
 impl AgentLink {
     /// Goes on with a link whose first message has been received.
-    pub fn new(
-        stream: UnixStream,
-        control_socket: String,
-        role: Role,
-        pid: u32,
-        status: SupervisorStatus,
-    ) -> AgentLink {
-        let mut link = AgentLink {
+    pub fn new(stream: UnixStream, control_socket: String, role: Role) -> AgentLink {
+        let mut link = AgentLink::without_agent(control_socket, role);
+        link.use_stream(stream);
+        link
+    }
+
+    /// A link to an agent that is yet to be found.
+    pub fn without_agent(control_socket: String, role: Role) -> AgentLink {
+        AgentLink {
             stream: None,
             control_socket,
             role,
-            pid,
-            status,
+            processes: BTreeMap::new(),
             next_attempt: Instant::now(),
-        };
-        link.use_stream(stream);
-        link
+        }
     }
 
     fn use_stream(&mut self, stream: UnixStream) {
@@ -71,9 +69,25 @@ impl AgentLink {
         self.stream.as_ref().map(AsFd::as_fd)
     }
 
-    /// What the agent was told last.
-    pub fn status(&self) -> &SupervisorStatus {
-        &self.status
+    /// Path of the agent's control socket.
+    pub fn control_socket(&self) -> &str {
+        &self.control_socket
+    }
+
+    /// Another process is the supervisor's; the agent is told when its state changes.
+    pub fn begin(&mut self, pid: u32, status: SupervisorStatus) {
+        let is_first = self.processes.is_empty();
+        self.processes.insert(pid, status.clone());
+        if !is_first {
+            self.send(&FromSupervisor::Status { pid, status });
+        }
+    }
+
+    /// A process is the supervisor's no more.
+    pub fn end(&mut self, pid: u32) {
+        if self.processes.remove(&pid).is_some() {
+            self.send(&FromSupervisor::Left { pid });
+        }
     }
 
     /// Sends a message; without an agent it is dropped, and a successor learns the state at adoption.
@@ -86,12 +100,16 @@ impl AgentLink {
         }
     }
 
-    /// Tells the agent what has changed.
-    pub fn report(&mut self, change: impl FnOnce(&mut SupervisorStatus)) {
-        let before = self.status.clone();
-        change(&mut self.status);
-        if self.status != before {
-            self.send(&FromSupervisor::Status(self.status.clone()));
+    /// Tells the agent what has changed of a process.
+    pub fn report(&mut self, pid: u32, change: impl FnOnce(&mut SupervisorStatus)) {
+        let Some(status) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        let before = status.clone();
+        change(status);
+        if *status != before {
+            let status = status.clone();
+            self.send(&FromSupervisor::Status { pid, status });
         }
     }
 
@@ -127,9 +145,12 @@ impl AgentLink {
         }
         let hello = FromSupervisor::Hello {
             role: self.role,
-            pid: self.pid,
             supervisor_pid: std::process::id(),
-            status: self.status.clone(),
+            processes: self
+                .processes
+                .iter()
+                .map(|(&pid, status)| (pid, status.clone()))
+                .collect(),
         };
         let sent = local::send(&stream, &ControlRequest::Adopt, None)
             .and_then(|()| local::send(&stream, &hello, None));

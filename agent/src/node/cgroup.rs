@@ -3,6 +3,7 @@
 //! ```text
 //! <cgroup2 mount>/limosa-<run directory>/job-1          a job: what `limosa run` started, with children
 //!                                       /job-2-home     a job that is not to leave home
+//!                                       /job-3-follow   a job whose programs follow each other
 //!                                       /supervisors    supervisors, so that they end with no service
 //! ```
 //!
@@ -97,14 +98,35 @@ fn unescape(text: &[u8]) -> PathBuf {
 pub struct JobName {
     /// The job's number.
     pub number: u32,
-    /// Its processes are not to leave home.
-    pub stay_home: bool,
+    /// Where its processes may go.
+    pub policy: JobPolicy,
+}
+
+/// Where a job's processes may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobPolicy {
+    /// Wherever they are sent.
+    Free,
+    /// They are not to leave home.
+    StayHome,
+    /// Wherever they are sent; and what one of them executes while it is away is sent after it.
+    Follow,
+}
+
+impl JobPolicy {
+    /// Behind the number in a cgroup's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Free => "",
+            Self::StayHome => "-home",
+            Self::Follow => "-follow",
+        }
+    }
 }
 
 impl fmt::Display for JobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suffix = if self.stay_home { "-home" } else { "" };
-        write!(f, "job-{}{suffix}", self.number)
+        write!(f, "job-{}{}", self.number, self.policy.suffix())
     }
 }
 
@@ -112,14 +134,20 @@ impl JobName {
     /// Reads the name of a cgroup; none if it is not a job's.
     pub fn parse(name: &OsStr) -> Option<Self> {
         let rest = name.to_str()?.strip_prefix("job-")?;
-        let (number, stay_home) = match rest.strip_suffix("-home") {
-            Some(number) => (number, true),
-            None => (rest, false),
-        };
+        let digits = rest.find('-').unwrap_or(rest.len());
+        let (number, suffix) = rest.split_at(digits);
+        let policy = [JobPolicy::Free, JobPolicy::StayHome, JobPolicy::Follow]
+            .into_iter()
+            .find(|policy| policy.suffix() == suffix)?;
         Some(Self {
             number: number.parse().ok()?,
-            stay_home,
+            policy,
         })
+    }
+
+    /// Whether its processes are not to leave home.
+    pub fn stays_home(&self) -> bool {
+        self.policy == JobPolicy::StayHome
     }
 }
 
@@ -376,8 +404,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_job_name_reads_back_as_written(number: u32, stay_home: bool) {
-            let name = JobName { number, stay_home };
+        fn a_job_name_reads_back_as_written(
+            number: u32,
+            policy in prop_oneof![
+                Just(JobPolicy::Free),
+                Just(JobPolicy::StayHome),
+                Just(JobPolicy::Follow)
+            ],
+        ) {
+            let name = JobName { number, policy };
             prop_assert_eq!(JobName::parse(OsStr::new(&name.to_string())), Some(name));
         }
 

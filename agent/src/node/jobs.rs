@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::cgroup::{CgroupError, Cgroups, JobName};
+use super::cgroup::{CgroupError, Cgroups, JobName, JobPolicy};
 use crate::process::status::State;
 use crate::process::{Identity, stat};
 
@@ -110,10 +110,10 @@ impl Jobs {
 
     /// Makes a process a job of its own: by putting it into a cgroup, or by noting that its descendants
     /// belong to it.
-    pub fn start(&mut self, pid: u32, stay_home: bool) -> Result<JobName, JobError> {
+    pub fn start(&mut self, pid: u32, policy: JobPolicy) -> Result<JobName, JobError> {
         let job = JobName {
             number: self.number_last + 1,
-            stay_home,
+            policy,
         };
         match &mut self.account {
             Account::Cgroups(cgroups) => cgroups.start(job, pid).map_err(JobError::Cgroup)?,
@@ -237,12 +237,12 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let ours = std::process::id();
         assert_eq!(jobs.job_of(child.id()), None);
-        let job = jobs.start(ours, true).unwrap();
+        let job = jobs.start(ours, JobPolicy::StayHome).unwrap();
         assert_eq!(
             job,
             JobName {
                 number: 1,
-                stay_home: true
+                policy: JobPolicy::StayHome
             }
         );
         assert_eq!(jobs.job_of(child.id()), Some(job));

@@ -6,7 +6,7 @@
 //! 4. The supervisor's answer ends the order (`super::supervision`).
 
 use super::agent::{Agent, Event, Reply, sentences};
-use super::cgroup::JobName;
+use super::cgroup::{JobName, JobPolicy};
 use super::cluster::MemberState;
 use super::suitability::Unanswered;
 use super::supervisors::{
@@ -178,7 +178,7 @@ impl Agent {
     pub(super) fn location(&self, process: Identity) -> (NodeName, ProcessState) {
         self.supervisors
             .deputy_of(process)
-            .and_then(|(_, supervisor)| supervisor.status.clone())
+            .and_then(|(_, supervisor)| supervisor.status_of(process.pid).cloned())
             .map_or((self.this.clone(), ProcessState::Home), |status| {
                 (status.node, status.state)
             })
@@ -215,6 +215,7 @@ impl Agent {
                     Asker::Nobody
                 };
                 let pending = PendingMove {
+                    pid,
                     asker,
                     from,
                     destination,
@@ -229,7 +230,7 @@ impl Agent {
     fn judge(&self, pid: u32, wanted: &str, caller: Peer) -> Result<Judged, ControlError> {
         let process = self.steerable(pid, caller)?;
         let destination = self.destination(wanted)?;
-        if destination.is_some() && process.job.stay_home {
+        if destination.is_some() && process.job.stays_home() {
             return Err(refused_to_leave(pid, vec![stay_home()]));
         }
         let (node, state) = self.location(process.identity);
@@ -238,7 +239,9 @@ impl Agent {
             && self
                 .supervisors
                 .deputy_of(process.identity)
-                .is_none_or(|(_, supervisor)| supervisor.moves.is_empty());
+                .is_none_or(|(_, supervisor)| {
+                    !supervisor.moves.values().any(|order| order.pid == pid)
+                });
         if settled && node.id == target.id {
             return Ok(Judged::There(MigrationRow {
                 pid,
@@ -337,6 +340,7 @@ impl Agent {
         let destination = order.pending.destination.clone();
         match supervisor.send(
             ToSupervisor::Move {
+                pid: order.process.pid,
                 request,
                 destination,
             },
@@ -364,6 +368,10 @@ impl Agent {
             wait_exec,
             control_socket: self.control_socket(),
             home: self.this.clone(),
+            follow: self
+                .jobs
+                .job_of(process.pid)
+                .is_some_and(|job| job.policy == JobPolicy::Follow),
         };
         self.settle_supervisor(key);
         if let Some(supervisor) = self.supervisors.get_mut(key) {
@@ -400,16 +408,22 @@ impl Agent {
         let Some(supervisor) = self.supervisors.get_mut(key) else {
             return;
         };
-        let (Some(seize), Charge::Deputy(process)) = (supervisor.seize.take(), &supervisor.charge)
-        else {
+        let process = supervisor
+            .wards
+            .values()
+            .find_map(|ward| match ward.charge {
+                Charge::Deputy(process) => Some(process),
+                Charge::Guest { .. } => None,
+            });
+        let (Some(seize), Some(process)) = (supervisor.seize.take(), process) else {
             log::warn!(
                 "supervisor {} has seized without being asked",
                 supervisor.supervisor_pid
             );
             return;
         };
-        let process = *process;
         let pending = PendingMove {
+            pid: process.pid,
             asker: Asker::Nobody,
             from,
             destination: Destination::Node(seize.destination),
@@ -479,7 +493,7 @@ impl Agent {
             }))
         };
         match self.steerable(pid, caller) {
-            Ok(process) if process.job.stay_home && node.as_ref() != Some(&self.this) => {
+            Ok(process) if process.job.stays_home() && node.as_ref() != Some(&self.this) => {
                 stays(stay_home())
             }
             Ok(process) => Ok(WhyJudged::Examine(process, node)),

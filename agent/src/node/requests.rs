@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::Read;
 
 use super::agent::{Agent, Reply, Stopping};
+use super::cgroup::JobPolicy;
 use super::cluster::{Member, MemberState};
 use super::moves::{answer, answer_error};
-use super::supervisors::{Charge, Supervisor};
+use super::supervisors::{Charge, Supervisor, Ward};
 use super::users::Users;
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::migrate::cantmove;
@@ -90,7 +91,7 @@ impl Agent {
             .deputy_of(process)
             .map(|(_, supervisor)| supervisor);
         let away_now = supervisor
-            .and_then(|s| s.status.as_ref())
+            .and_then(|supervisor| supervisor.status_of(pid))
             .map_or(0.0, |s| s.away_cpu_seconds);
         let (node, state) = self.location(process);
         let row = ProcessRow {
@@ -186,7 +187,7 @@ impl Agent {
         }
         let job = self
             .jobs
-            .start(pid, request.stay_home)
+            .start(pid, policy_of(request))
             .map_err(|error| ControlError::failed(error.to_string()))?
             .number;
         log::debug!("process {pid} is job {job}");
@@ -210,34 +211,11 @@ impl Agent {
             supervisors: self
                 .supervisors
                 .iter()
-                .map(|(_, s)| self.supervisor_row(s))
+                .flat_map(|(_, supervisor)| supervisor_rows(supervisor))
                 .collect(),
             refusals: self.cluster.refusals(),
             counters: self.counters(),
             agent: self.usage(),
-        }
-    }
-
-    fn supervisor_row(&self, supervisor: &Supervisor) -> SupervisorRow {
-        let status = supervisor.status.as_ref();
-        let unknown = || "?".to_string();
-        SupervisorRow {
-            supervisor_pid: supervisor.supervisor_pid,
-            role: match supervisor.charge.role() {
-                Role::Deputy => "deputy".into(),
-                Role::Guest => "guest".into(),
-            },
-            pid: supervisor.charge.pid(),
-            node: match &supervisor.charge {
-                Charge::Deputy(_) => status.map_or_else(unknown, |status| status.node.name.clone()),
-                Charge::Guest { home, .. } => {
-                    home.as_ref().map_or_else(unknown, |home| home.name.clone())
-                }
-            },
-            state: status
-                .map_or("starting", |status| state_word(status.state))
-                .into(),
-            calls_forwarded: status.map_or(0, |status| status.calls_forwarded),
         }
     }
 
@@ -348,6 +326,44 @@ fn command_line(pid: u32) -> Option<String> {
     let line = String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(&bytes))
         .replace(|character: char| character.is_control(), " ");
     (!line.is_empty()).then_some(line)
+}
+
+/// Where the processes of a job may go that is run like this.
+fn policy_of(request: &RunRequest) -> JobPolicy {
+    if request.stay_home {
+        JobPolicy::StayHome
+    } else if request.follow {
+        JobPolicy::Follow
+    } else {
+        JobPolicy::Free
+    }
+}
+
+/// One row for each process that a supervisor serves.
+fn supervisor_rows(supervisor: &Supervisor) -> Vec<SupervisorRow> {
+    let row = |ward: &Ward| {
+        let status = ward.status.as_ref();
+        let unknown = || "?".to_string();
+        SupervisorRow {
+            supervisor_pid: supervisor.supervisor_pid,
+            role: match ward.charge.role() {
+                Role::Deputy => "deputy".into(),
+                Role::Guest => "guest".into(),
+            },
+            pid: ward.charge.pid(),
+            node: match &ward.charge {
+                Charge::Deputy(_) => status.map_or_else(unknown, |status| status.node.name.clone()),
+                Charge::Guest { home, .. } => {
+                    home.as_ref().map_or_else(unknown, |home| home.name.clone())
+                }
+            },
+            state: status
+                .map_or("starting", |status| state_word(status.state))
+                .into(),
+            calls_forwarded: status.map_or(0, |status| status.calls_forwarded),
+        }
+    };
+    supervisor.wards.values().map(row).collect()
 }
 
 #[cfg(test)]

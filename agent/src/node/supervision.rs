@@ -1,6 +1,7 @@
 //! What the supervisors report, and what follows from it: answers to commands, the journeys of processes, guests
 //! from other nodes, and sending everybody home before the agent stops.
 
+use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 
 use smol::Async;
@@ -9,7 +10,7 @@ use super::agent::{Agent, Event, Stopping};
 use super::cluster::{Channel, Incoming};
 use super::jobs;
 use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
-use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey};
+use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey, Ward};
 use crate::limits::{GUESTS_MAX, NOTICE_BYTES_MAX};
 use crate::process::Identity;
 use crate::sys::peer::Peer;
@@ -17,11 +18,12 @@ use crate::wire::control::{ControlError, ControlResponse, MigrationRow};
 use crate::wire::hello::Purpose;
 use crate::wire::supervisor::{
     Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName, ProcessState, Role,
-    ToSupervisor,
+    SupervisorStatus, ToSupervisor,
 };
 
 /// The end of a move, as its supervisor tells it.
 struct MoveEnd {
+    pid: u32,
     request: u64,
     destination: Destination,
     result: Result<MoveReport, MoveError>,
@@ -57,15 +59,19 @@ impl Agent {
         let Some(supervisor) = self.supervisors.get_mut(key) else {
             return;
         };
-        let pid = supervisor.charge.pid();
         match message {
             FromSupervisor::Seized => self.seized(key),
             FromSupervisor::OpenChannel { request, node } => self.open_channel(key, request, node),
-            FromSupervisor::Status(status) => {
-                supervisor.status = Some(status);
-                self.stop_if_empty();
+            FromSupervisor::Status { pid, status } => self.status_changed(key, pid, status),
+            FromSupervisor::Left { pid } => {
+                if let Some(ward) = supervisor.wards.remove(&pid) {
+                    let pending = take_moves(&mut supervisor.moves, pid);
+                    self.ward_left(ward, pending, End::Exited(0));
+                    self.count_guests();
+                }
             }
             FromSupervisor::MoveDone {
+                pid,
                 request,
                 destination,
                 result,
@@ -75,6 +81,7 @@ impl Agent {
                 self.move_done(
                     key,
                     MoveEnd {
+                        pid,
                         request,
                         destination,
                         result,
@@ -82,7 +89,9 @@ impl Agent {
                     },
                 );
             }
-            FromSupervisor::Notice(text) => log::warn!("process {pid}: {}", printable(&text)),
+            FromSupervisor::Notice(text) => {
+                log::warn!("{}: {}", supervisor.names(), printable(&text));
+            }
             FromSupervisor::Hello { .. } => {
                 log::warn!("supervisor {} says hello again", supervisor.supervisor_pid);
             }
@@ -93,8 +102,9 @@ impl Agent {
         let Some(supervisor) = self.supervisors.get_mut(key) else {
             return;
         };
-        let (pid, outbox) = (supervisor.charge.pid(), supervisor.outbox());
-        if supervisor.charge.role() != Role::Deputy {
+        let outbox = supervisor.outbox();
+        let pid = supervisor.wards.keys().next().copied().unwrap_or(0);
+        if supervisor.role != Role::Deputy {
             log::warn!(
                 "supervisor {} of a guest would connect",
                 supervisor.supervisor_pid
@@ -125,12 +135,12 @@ impl Agent {
         let Some(supervisor) = self.supervisors.get_mut(key) else {
             return;
         };
-        let pid = supervisor.charge.pid();
+        let pid = end.pid;
         let pending = supervisor.moves.remove(&end.request);
         let seize = supervisor.seize.take_if(|_| end.result.is_err());
-        let process = match &supervisor.charge {
-            Charge::Deputy(process) => Some(*process),
-            Charge::Guest { .. } => None,
+        let process = match supervisor.wards.get(&pid).map(|ward| &ward.charge) {
+            Some(Charge::Deputy(process)) => Some(*process),
+            Some(Charge::Guest { .. }) | None => None,
         };
         let cause = end
             .cause
@@ -191,32 +201,73 @@ impl Agent {
             return;
         };
         self.count_guests();
-        let pid = supervisor.charge.pid();
         match end {
-            End::Exited(0) | End::Unknown => log::debug!("the supervisor of process {pid} {end}"),
-            _ => log::error!("the supervisor of process {pid} {end}"),
+            End::Exited(0) | End::Unknown => {
+                log::debug!("the supervisor of {} {end}", supervisor.names());
+            }
+            _ => log::error!("the supervisor of {} {end}", supervisor.names()),
         }
         let Supervisor {
-            charge,
-            status,
-            moves,
+            wards,
+            mut moves,
             seize,
             ..
         } = supervisor;
-        let Charge::Deputy(process) = charge else {
-            return;
-        };
-        if let Some(status) = status {
-            self.jobs.journey_mut(process).away_cpu_seconds_past += status.away_cpu_seconds;
-        }
-        let lives = process.is_current().unwrap_or(false) && jobs::runs(pid);
         if let Some(seize) = seize {
             let text = format!("the supervisor {end} before it could follow the program");
             answer_error(&seize.reply, ControlError::failed(text));
         }
-        for pending in moves.into_values() {
+        for (pid, ward) in wards {
+            self.ward_left(ward, take_moves(&mut moves, pid), end);
+        }
+    }
+
+    /// A process is its supervisor's no more: it is at home, or has ended.
+    fn ward_left(&mut self, ward: Ward, pending: Vec<PendingMove>, end: End) {
+        let Charge::Deputy(process) = ward.charge else {
+            return;
+        };
+        if let Some(status) = ward.status {
+            self.jobs.journey_mut(process).away_cpu_seconds_past += status.away_cpu_seconds;
+        }
+        let lives = process.is_current().unwrap_or(false) && jobs::runs(process.pid);
+        for pending in pending {
             self.hand_on(process, pending, end, lives);
         }
+        self.stop_if_empty();
+    }
+
+    /// The state of a process has changed, or it was forked by one that is away.
+    fn status_changed(&mut self, key: SupervisorKey, pid: u32, status: SupervisorStatus) {
+        let Some(supervisor) = self.supervisors.get_mut(key) else {
+            return;
+        };
+        if let Some(ward) = supervisor.wards.get_mut(&pid) {
+            ward.status = Some(status);
+            self.stop_if_empty();
+            return;
+        }
+        let home = supervisor
+            .wards
+            .values()
+            .find_map(|ward| match &ward.charge {
+                Charge::Guest { home, .. } => home.clone(),
+                Charge::Deputy(_) => None,
+            });
+        let charge = match supervisor.role {
+            Role::Guest => Charge::Guest { pid, home },
+            Role::Deputy => match Identity::of(pid) {
+                Ok(process) => Charge::Deputy(process),
+                Err(error) => {
+                    // It has ended already.
+                    log::debug!("process {pid} is not listed: {error}");
+                    return;
+                }
+            },
+        };
+        let status = Some(status);
+        supervisor.wards.insert(pid, Ward { charge, status });
+        self.count_guests();
     }
 
     /// A supervisor ended with a move undone. One that had finished its work just when it was asked is
@@ -244,7 +295,7 @@ impl Agent {
 
     pub(super) fn adopt(&mut self, link: Async<UnixStream>, hello: FromSupervisor, caller: Peer) {
         let FromSupervisor::Hello {
-            role, pid, status, ..
+            role, processes, ..
         } = hello
         else {
             log::warn!(
@@ -257,16 +308,25 @@ impl Agent {
             log::debug!("supervisor {} waits for the next agent", caller.pid);
             return;
         }
-        let charge = match role {
-            Role::Deputy => match Identity::of(pid) {
-                Ok(process) => Charge::Deputy(process),
-                Err(error) => {
-                    log::warn!("supervisor {} is not taken back: {error}", caller.pid);
-                    return;
-                }
-            },
-            Role::Guest => Charge::Guest { pid, home: None },
-        };
+        let mut wards = Vec::new();
+        for (pid, status) in processes {
+            let charge = match role {
+                Role::Deputy => match Identity::of(pid) {
+                    Ok(process) => Charge::Deputy(process),
+                    Err(error) => {
+                        log::warn!("supervisor {} serves nobody: {error}", caller.pid);
+                        continue;
+                    }
+                },
+                Role::Guest => Charge::Guest { pid, home: None },
+            };
+            let status = Some(status);
+            wards.push(Ward { charge, status });
+        }
+        if wards.is_empty() {
+            log::warn!("supervisor {} is not taken back", caller.pid);
+            return;
+        }
         let former = self
             .supervisors
             .iter()
@@ -275,9 +335,12 @@ impl Agent {
             // It lost its link and came back: what it was asked for before is lost too.
             self.supervisor_ended(key, End::Unknown);
         }
-        match self.supervisors.adopt(caller.pid, charge, status, link) {
-            Ok(_) => {
-                log::info!("supervisor {} of process {pid} is back", caller.pid);
+        match self.supervisors.adopt(caller.pid, role, wards, link) {
+            Ok(key) => {
+                if let Some(supervisor) = self.supervisors.get_mut(key) {
+                    let names = supervisor.names();
+                    log::info!("supervisor {} of {names} is here", caller.pid);
+                }
                 self.count_guests();
             }
             Err(error) => log::warn!("supervisor {} is not taken back: {error}", caller.pid),
@@ -344,55 +407,60 @@ impl Agent {
     /// Tells every supervisor that has to do with a node that it is gone.
     pub(super) fn node_gone(&mut self, node: &NodeName) {
         for (_, supervisor) in self.supervisors.iter() {
-            let concerned = match &supervisor.charge {
+            let goes = |pending: &PendingMove| matches!(&pending.destination, Destination::Node(to) if to.id == node.id);
+            let is_there = |ward: &Ward| match &ward.charge {
                 Charge::Deputy(_) => {
-                    let goes = |pending: &PendingMove| matches!(&pending.destination, Destination::Node(to) if to.id == node.id);
-                    supervisor
-                        .status
-                        .as_ref()
-                        .is_some_and(|status| status.node.id == node.id)
-                        || supervisor.moves.values().any(goes)
+                    let status = ward.status.as_ref();
+                    status.is_some_and(|status| status.node.id == node.id)
                 }
                 // One that was taken back knows its home itself.
                 Charge::Guest { home, .. } => home.as_ref().is_none_or(|home| home.id == node.id),
             };
+            let concerned = supervisor.wards.values().any(is_there)
+                || supervisor.role == Role::Deputy && supervisor.moves.values().any(goes);
             if concerned && let Err(error) = supervisor.send(ToSupervisor::NodeLost(node.id), None)
             {
-                log::warn!("process {} is not told: {error}", supervisor.charge.pid());
+                log::warn!("{} is not told: {error}", supervisor.names());
             }
         }
     }
 
     /// Whether a guest is here, or a process of ours is not settled at home.
     pub(super) fn anybody_abroad(&self) -> bool {
-        self.supervisors
-            .iter()
-            .any(|(_, supervisor)| is_abroad(supervisor))
+        self.supervisors.iter().any(|(_, supervisor)| {
+            let mut pids = supervisor.wards.keys();
+            pids.any(|&pid| is_abroad(supervisor, pid))
+        })
     }
 
     /// Asks all supervisors to bring their processes home.
     pub(super) fn send_everybody_home(&mut self) {
-        let abroad = self
-            .supervisors
-            .iter()
-            .filter(|(_, supervisor)| is_abroad(supervisor));
-        let keys: Vec<SupervisorKey> = abroad.map(|(key, _)| key).collect();
-        if !keys.is_empty() {
-            log::info!("waiting for {} processes to go home", keys.len());
+        let mut abroad = Vec::new();
+        for (key, supervisor) in self.supervisors.iter() {
+            let pids = supervisor.wards.keys().copied();
+            abroad.extend(
+                pids.filter(|&pid| is_abroad(supervisor, pid))
+                    .map(|pid| (key, pid)),
+            );
         }
-        for key in keys {
+        if !abroad.is_empty() {
+            log::info!("waiting for {} processes to go home", abroad.len());
+        }
+        for (key, pid) in abroad {
             let request = self.supervisors.new_request();
             let from = self.this.name.clone();
             let Some(supervisor) = self.supervisors.get_mut(key) else {
                 continue;
             };
             let order = ToSupervisor::Move {
+                pid,
                 request,
                 destination: Destination::Home,
             };
             match supervisor.send(order, None) {
                 Ok(()) => {
                     let pending = PendingMove {
+                        pid,
                         asker: Asker::Nobody,
                         from,
                         destination: Destination::Home,
@@ -400,23 +468,35 @@ impl Agent {
                     };
                     supervisor.moves.insert(request, pending);
                 }
-                Err(error) => {
-                    log::warn!("process {} is not called: {error}", supervisor.charge.pid());
-                }
+                Err(error) => log::warn!("process {pid} is not called: {error}"),
             }
         }
     }
 }
 
-/// Whether a supervisor's process is not settled at its home.
-fn is_abroad(supervisor: &Supervisor) -> bool {
-    match supervisor.charge {
-        Charge::Guest { .. } => true,
-        Charge::Deputy(_) => {
-            let state = supervisor.status.as_ref().map(|status| status.state);
-            !supervisor.moves.is_empty() || state != Some(ProcessState::Home)
+/// Whether a process is not settled at its home.
+fn is_abroad(supervisor: &Supervisor, pid: u32) -> bool {
+    match supervisor.role {
+        Role::Guest => true,
+        Role::Deputy => {
+            let state = supervisor.status_of(pid).map(|status| status.state);
+            supervisor.moves.values().any(|order| order.pid == pid)
+                || state != Some(ProcessState::Home)
         }
     }
+}
+
+/// Takes the orders out that concern one process.
+fn take_moves(moves: &mut HashMap<u64, PendingMove>, pid: u32) -> Vec<PendingMove> {
+    let requests: Vec<u64> = moves
+        .iter()
+        .filter(|(_, order)| order.pid == pid)
+        .map(|(&request, _)| request)
+        .collect();
+    requests
+        .iter()
+        .filter_map(|request| moves.remove(request))
+        .collect()
 }
 
 /// A supervisor's reason as the answer to a command.

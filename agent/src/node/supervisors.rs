@@ -93,6 +93,8 @@ pub enum Asker {
 
 /// A move that a supervisor was asked for.
 pub struct PendingMove {
+    /// The process as home numbers it.
+    pub pid: u32,
     /// Who asked.
     pub asker: Asker,
     /// Where the process was.
@@ -113,7 +115,7 @@ pub struct PendingSeize {
     pub destination: NodeName,
 }
 
-/// Whom a supervisor serves.
+/// A process that a supervisor serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charge {
     /// The deputy of this process of ours.
@@ -145,6 +147,15 @@ impl Charge {
     }
 }
 
+/// A process that a supervisor serves, and what it last said of it.
+#[derive(Clone, Debug)]
+pub struct Ward {
+    /// The process.
+    pub charge: Charge,
+    /// Its state; none before the supervisor has said anything.
+    pub status: Option<SupervisorStatus>,
+}
+
 /// A message to a supervisor, with the descriptor that belongs to it.
 pub type Outgoing = (ToSupervisor, Option<OwnedFd>);
 
@@ -152,10 +163,10 @@ pub type Outgoing = (ToSupervisor, Option<OwnedFd>);
 pub struct Supervisor {
     /// Its own pid.
     pub supervisor_pid: u32,
-    /// Whom it serves.
-    pub charge: Charge,
-    /// What it last said of its process; none before it has said anything.
-    pub status: Option<SupervisorStatus>,
+    /// Which side of migrations it serves.
+    pub role: Role,
+    /// Whom it serves, by their pids at home.
+    pub wards: BTreeMap<u32, Ward>,
     /// Moves that it was asked for, by request.
     pub moves: HashMap<u64, PendingMove>,
     /// A `limosa run` that waits for it.
@@ -166,6 +177,20 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// What it last said of a process.
+    pub fn status_of(&self, pid: u32) -> Option<&SupervisorStatus> {
+        self.wards.get(&pid)?.status.as_ref()
+    }
+
+    /// Its processes, in words for the log.
+    pub fn names(&self) -> String {
+        let pids: Vec<String> = self.wards.keys().map(u32::to_string).collect();
+        match pids.len() {
+            1 => format!("process {}", pids[0]),
+            _ => format!("processes {}", pids.join(", ")),
+        }
+    }
+
     /// The queue of its link, for a task that has a message for it later.
     pub fn outbox(&self) -> Sender<Outgoing> {
         self.outbox.clone()
@@ -236,29 +261,31 @@ impl Supervisors {
         let link = Async::new(ours).map_err(SupervisorError::Start)?;
         let child = spawn_detached(command, &OwnedFd::from(theirs), LINK_FD)
             .map_err(SupervisorError::Start)?;
-        self.insert(child.id(), Some(child), charge, link)
+        let role = charge.role();
+        let ward = Ward {
+            charge,
+            status: None,
+        };
+        self.insert(child.id(), Some(child), role, vec![ward], link)
     }
 
     /// Takes a supervisor back that lost its former agent and has connected again.
     pub fn adopt(
         &mut self,
         supervisor_pid: u32,
-        charge: Charge,
-        status: SupervisorStatus,
+        role: Role,
+        wards: Vec<Ward>,
         link: Async<UnixStream>,
     ) -> Result<SupervisorKey, SupervisorError> {
-        let key = self.insert(supervisor_pid, None, charge, link)?;
-        if let Some(supervisor) = self.table.get_mut(&key) {
-            supervisor.status = Some(status);
-        }
-        Ok(key)
+        self.insert(supervisor_pid, None, role, wards, link)
     }
 
     fn insert(
         &mut self,
         supervisor_pid: u32,
         child: Option<Child>,
-        charge: Charge,
+        role: Role,
+        wards: Vec<Ward>,
         link: Async<UnixStream>,
     ) -> Result<SupervisorKey, SupervisorError> {
         let pidfd = i32::try_from(supervisor_pid)
@@ -284,8 +311,11 @@ impl Supervisors {
         ];
         let supervisor = Supervisor {
             supervisor_pid,
-            charge,
-            status: None,
+            role,
+            wards: wards
+                .into_iter()
+                .map(|ward| (ward.charge.pid(), ward))
+                .collect(),
             moves: HashMap::new(),
             seize: None,
             outbox,
@@ -321,8 +351,10 @@ impl Supervisors {
 
     /// The supervisor of a process of ours.
     pub fn deputy_of(&self, process: Identity) -> Option<(SupervisorKey, &Supervisor)> {
-        self.iter()
-            .find(|(_, supervisor)| supervisor.charge == Charge::Deputy(process))
+        self.iter().find(|(_, supervisor)| {
+            let ward = supervisor.wards.get(&process.pid);
+            ward.is_some_and(|ward| ward.charge == Charge::Deputy(process))
+        })
     }
 
     /// Whether there is none.
@@ -334,8 +366,9 @@ impl Supervisors {
     pub fn guests(&self) -> usize {
         self.table
             .values()
-            .filter(|supervisor| supervisor.charge.role() == Role::Guest)
-            .count()
+            .filter(|supervisor| supervisor.role == Role::Guest)
+            .map(|supervisor| supervisor.wards.len())
+            .sum()
     }
 }
 

@@ -122,15 +122,26 @@ pub fn sleep_for_ever() -> ! {
 /// is none of its business, and connections must end when the parent does.
 pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     let kept = kept.as_raw_fd().cast_unsigned();
-    let close = |first: u32, last: u32| {
-        // SAFETY: the child has copies of the parent's objects that own these descriptors; it never
-        // uses or drops them, since it ends by _exit(2).
-        check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } as i32)
-    };
     if kept > 0 {
-        close(0, kept - 1)?;
+        close_range(0, kept - 1)?;
     }
-    close(kept + 1, u32::MAX)
+    close_range(kept + 1, u32::MAX)
+}
+
+/// As [`close_all_but`], and keeps standard input, output and error.
+pub fn close_all_but_standard_and(kept: BorrowedFd<'_>) -> io::Result<()> {
+    const STANDARD_LAST: u32 = 2;
+    let kept = kept.as_raw_fd().cast_unsigned();
+    if kept > STANDARD_LAST + 1 {
+        close_range(STANDARD_LAST + 1, kept - 1)?;
+    }
+    close_range(kept.max(STANDARD_LAST) + 1, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the child has copies of the parent's objects that own these descriptors; it never uses or
+    // drops them, since it ends by _exit(2).
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } as i32)
 }
 
 /// Has the kernel kill this process when its parent ends (PR_SET_PDEATHSIG). A change of user or group

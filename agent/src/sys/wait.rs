@@ -95,17 +95,13 @@ pub fn poll_for(thread: ThreadId) -> io::Result<Option<Report>> {
 
 /// Reaps all threads of a traced process that has been killed or is ending, the leader last: its end is
 /// not reported before those of the threads, which in turn wait for their tracer to take note.
-pub fn reap_process(leader: ThreadId) {
-    loop {
-        match wait_with(-1, 0) {
-            Ok(Some((thread, Report::Exited(_) | Report::Killed(_)))) if thread == leader => return,
-            Ok(Some((thread, Report::Stopped(_)))) => {
-                // It ends as soon as it runs; an error says that it has been killed by now.
-                let _ = super::ptrace::resume(thread, 0);
-            }
-            Ok(_) => {}
-            // No children: the leader was reaped before.
-            Err(_) => return,
+pub fn reap_process(leader: ThreadId, threads: &[ThreadId]) {
+    let others = threads.iter().filter(|&&thread| thread != leader);
+    for &thread in others.chain([&leader]) {
+        // An error says that it was reaped before.
+        while let Ok(Some((_, Report::Stopped(_)))) = wait_with(thread, 0) {
+            // It ends as soon as it runs; an error says that it has been killed by now.
+            let _ = super::ptrace::resume(thread, 0);
         }
     }
 }

@@ -191,6 +191,7 @@ impl Planner<'_> {
         let segment = match shape {
             Argument::Value | Argument::Descriptor => return Ok(()),
             Argument::Text => self.text(address)?,
+            Argument::Texts => self.texts(address)?,
             Argument::In(length) => self.read_buffer(address, length)?,
             Argument::Out(length, filled) => {
                 let bytes = self.length(length)?;

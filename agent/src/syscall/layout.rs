@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::derive::{Derivation, Source, Stop, derive};
 use super::plan::{Fault, Limits, Memory, Request};
 use super::settle::{Returned, settle};
-use super::shape::{Class, Forward};
+use super::shape::{Class, Forward, SpecialCall};
 use super::{lookup, resolve};
 
 /// Bytes that stay unused between two pieces, so that an overrun in one shows instead of changing the next.
@@ -93,6 +93,8 @@ pub struct Layout {
     pub writes: Vec<Write>,
     /// How the call is forwarded.
     pub forward: Forward,
+    /// If it succeeds, the process is another program.
+    pub executes: bool,
     pub(super) derivation: Derivation,
     /// Where each segment lies in the scratch area.
     addresses: Vec<u64>,
@@ -108,7 +110,8 @@ pub fn layout(
     scratch: Range<u64>,
 ) -> Result<Layout, Rejection> {
     let call = lookup(request.number).ok_or(Rejection::UnknownCall(request.number))?;
-    let forward = match resolve(call, &request.args) {
+    let class = resolve(call, &request.args);
+    let forward = match class {
         Class::Forward(forward) | Class::Special(_, Some(forward)) => *forward,
         _ => return Err(Rejection::NotForwarded(call.name)),
     };
@@ -154,6 +157,7 @@ pub fn layout(
         args,
         writes: writes.collect(),
         forward,
+        executes: matches!(class, Class::Special(SpecialCall::Exec, _)),
         addresses,
         derivation,
     })

@@ -22,6 +22,7 @@ mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub use layout::{Layout, Rejection, Write, layout};
 pub use plan::{Fault, Limits, Memory, Plan, PlanError, Request, plan};

@@ -97,6 +97,10 @@ pub enum SpecialCall {
     SignalAction,
     /// `rt_sigprocmask`: executed locally, home is told the mask.
     SignalMask,
+    /// `clone`, `clone3`, `fork`, `vfork`: a thread or a process is made at home, then locally.
+    Clone,
+    /// `execve`, `execveat`: forwarded; if it succeeds the process is another program, at home.
+    Exec,
     /// `exit`: one thread ends.
     Exit,
     /// `exit_group`: the process ends.
@@ -172,6 +176,8 @@ pub enum Argument {
     Descriptor,
     /// A C string that the kernel reads, at most `PATH_MAX` bytes of it.
     Text,
+    /// An array of pointers to C strings, ended by NULL (`argv`, `envp`).
+    Texts,
     /// Memory that the kernel reads.
     In(Length),
     /// Memory that the kernel writes.

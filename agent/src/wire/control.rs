@@ -55,6 +55,8 @@ pub struct RunRequest {
     pub node: Option<String>,
     /// It and its children are never to leave home.
     pub stay_home: bool,
+    /// What it executes while it is away is sent after it.
+    pub follow: bool,
     /// Answer only when this many nodes are alive, this one included.
     pub wait_nodes: Option<u32>,
     /// The caller stays as the program's parent, so the job can be followed without a cgroup.
@@ -374,13 +376,15 @@ mod tests {
         let run = (
             any::<Option<String>>(),
             any::<bool>(),
+            any::<bool>(),
             any::<Option<u32>>(),
             any::<bool>(),
         )
-            .prop_map(|(node, stay_home, wait_nodes, stays_as_parent)| {
+            .prop_map(|(node, stay_home, follow, wait_nodes, stays_as_parent)| {
                 ControlRequest::Run(RunRequest {
                     node,
                     stay_home,
+                    follow,
                     wait_nodes,
                     stays_as_parent,
                 })

@@ -9,7 +9,7 @@
 //!            <-------------------------------    Restored | Failed
 //!   Commit   ------------------------------->    from here on only the guest may run
 //!
-//!            <-------------------------------    Call, Mask, Action, Exit ...
+//!            <-------------------------------    Call, Mask, Action, Fork, Exit ...
 //!   Return, Signal, ... -------------------->
 //!
 //!   Recall   ------------------------------->    stops the guest (or it stops by itself: a cause)
@@ -17,6 +17,10 @@
 //!   (restores the original)
 //!   Arrived  ------------------------------->    kills the guest
 //! ```
+//!
+//! One channel serves a family: the process that left, and those that it and its children fork while they
+//! are away. `Fork` adds a member. Each member comes home, ends or is lost by itself; a message names the
+//! thread that it is about, or the process.
 //!
 //! Contract of a move out: until `Commit` is sent the source can resume the original, and does when
 //! anything fails; after it only the target may run the process. Of a move home: the guest is stopped
@@ -52,6 +56,8 @@ pub enum ToGuest {
     },
     /// Pages from this address on; the payload is their contents.
     Pages {
+        /// Whose.
+        pid: i32,
         /// Page-aligned.
         address: u64,
     },
@@ -91,14 +97,46 @@ pub enum ToGuest {
         /// Its information.
         info: SignalInfo,
     },
-    /// Job control at home has stopped (true) or continued the process.
-    Stopped(bool),
+    /// Job control at home has stopped or continued the process.
+    Stopped {
+        /// The process.
+        pid: i32,
+        /// It is stopped.
+        is_stopped: bool,
+    },
     /// Come home.
-    Recall,
-    /// The original runs again, or the process has ended: kill the guest.
-    Arrived,
+    Recall {
+        /// Who.
+        pid: i32,
+    },
+    /// The process runs at home, or has ended: kill the guest.
+    Arrived {
+        /// Which.
+        pid: i32,
+    },
     /// Nothing to say; the channel is alive.
     Alive,
+}
+
+impl ToGuest {
+    /// The thread or process that the message is about; none if it is about the channel.
+    pub fn concerns(&self) -> Option<i32> {
+        match self {
+            Self::Return { tid, .. } | Self::Finished { tid, .. } | Self::Signal { tid, .. } => {
+                Some(*tid)
+            }
+            Self::Pages { pid, .. }
+            | Self::Stopped { pid, .. }
+            | Self::Recall { pid }
+            | Self::Arrived { pid } => Some(*pid),
+            Self::Prepare(_)
+            | Self::Clocks { .. }
+            | Self::Depart { .. }
+            | Self::PagesEnd { .. }
+            | Self::Commit
+            | Self::Alive => None,
+        }
+    }
 }
 
 /// What the remote node must know before the process stops.
@@ -197,6 +235,20 @@ pub enum ToDeputy {
         /// The new thread's signal mask.
         mask: SignalSet,
     },
+    /// A new process is wanted (fork(2), vfork(2), or clone(2) without CLONE_THREAD). Answered by `Return`
+    /// with its id.
+    Fork {
+        /// The thread that asks.
+        tid: i32,
+        /// As of `Call`.
+        call: u64,
+        /// CLONE_* flags of those that concern home.
+        flags: u64,
+        /// The signal that its parent gets when it ends.
+        exit_signal: u64,
+        /// The signal mask of both.
+        mask: SignalSet,
+    },
     /// This thread has ended; others live on.
     ThreadExit {
         /// The thread.
@@ -236,11 +288,46 @@ pub enum ToDeputy {
         /// Their number.
         count: u64,
     },
+    /// The guest was lost on its node, which lives on: as if the node were lost, for this guest alone.
+    GuestLost {
+        /// Which.
+        pid: i32,
+        /// Why: one line.
+        cause: String,
+    },
     /// CPU time used by the guest so far, in seconds; also says that the channel is alive.
     Usage {
+        /// Which guest.
+        pid: i32,
         /// User and system time together.
         cpu_seconds: f64,
         /// As of `Homecoming`.
         signals_received: u64,
     },
+}
+
+impl ToDeputy {
+    /// The thread or process that the message is about; none if it is part of a move.
+    pub fn concerns(&self) -> Option<i32> {
+        match self {
+            Self::Call { tid, .. }
+            | Self::Mask { tid, .. }
+            | Self::Action { tid, .. }
+            | Self::MapFile { tid, .. }
+            | Self::MapFresh { tid, .. }
+            | Self::StartThread { tid, .. }
+            | Self::Fork { tid, .. }
+            | Self::ThreadExit { tid, .. }
+            | Self::Exit { tid, .. } => Some(*tid),
+            Self::GuestLost { pid, .. } | Self::Usage { pid, .. } => Some(*pid),
+            Self::Homecoming { image, .. } => Some(image.pid),
+            Self::AskClocks
+            | Self::Prepared
+            | Self::Refused(_)
+            | Self::Restored
+            | Self::Failed(_)
+            | Self::Pages { .. }
+            | Self::PagesEnd { .. } => None,
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every migrated process has one deputy supervisor at home and one guest supervisor on its remote
 //! node. Each is a process of its own, started by its agent with one end of a unix stream socket pair
-//! as file descriptor [`LINK_FD`]. Messages are frames: a u32 length (little endian, at most
+//! as file descriptor [`LINK_FD`]. It begins with one process; those that this one forks while it is away
+//! are its charges, too, until they come home or end. Messages are frames: a u32 length (little endian, at most
 //! [`crate::limits::LOCAL_MESSAGE_BYTES_MAX`]) and that many bytes of CBOR. A message that carries a
 //! descriptor has it attached (SCM_RIGHTS) to the first byte of its length.
 //!
@@ -125,6 +126,8 @@ pub enum ToSupervisor {
         control_socket: String,
         /// This node.
         home: NodeName,
+        /// A program that the process executes while it is away is sent after it.
+        follow: bool,
     },
     /// First message to a guest supervisor. The connection's descriptor is attached; the agent has done
     /// the handshake and sent the answer to `Hello`.
@@ -147,6 +150,8 @@ pub enum ToSupervisor {
     },
     /// Move the process. Answered by [`FromSupervisor::MoveDone`]; requests are served one by one.
     Move {
+        /// The process.
+        pid: u32,
         /// Names this request in the answer.
         request: u64,
         /// Where to.
@@ -163,12 +168,10 @@ pub enum FromSupervisor {
     Hello {
         /// Which side.
         role: Role,
-        /// The process as home numbers it.
-        pid: u32,
         /// The supervisor's own pid.
         supervisor_pid: u32,
-        /// The state as last reported.
-        status: SupervisorStatus,
+        /// Its processes as home numbers them, and their states as last reported.
+        processes: Vec<(u32, SupervisorStatus)>,
     },
     /// The process is seized and its next exec will be seen (`wait_exec`).
     Seized,
@@ -179,11 +182,25 @@ pub enum FromSupervisor {
         /// The node to connect to.
         node: NodeId,
     },
-    /// The state has changed (also sent about once a second while away, for the CPU time).
-    Status(SupervisorStatus),
+    /// The state of a process has changed (also sent about once a second while away, for the CPU time). One
+    /// not heard of before has been forked by one that is away.
+    Status {
+        /// The process as home numbers it.
+        pid: u32,
+        /// Its state.
+        status: SupervisorStatus,
+    },
+    /// This process is the supervisor's no more: it runs at home, or has ended. Moves asked for and not answered
+    /// are for another supervisor.
+    Left {
+        /// The process as home numbers it.
+        pid: u32,
+    },
     /// The answer to [`ToSupervisor::Move`], and, with request 0, the report of a move that the
     /// supervisor made by itself (the guest came home because a call needed it).
     MoveDone {
+        /// The process as home numbers it.
+        pid: u32,
         /// The request answered, or 0.
         request: u64,
         /// Where the process went.
@@ -208,4 +225,16 @@ pub struct SupervisorStatus {
     pub away_cpu_seconds: f64,
     /// Calls forwarded to home so far.
     pub calls_forwarded: u64,
+}
+
+impl SupervisorStatus {
+    /// Of a process that has done nothing yet.
+    pub fn new(state: ProcessState, node: NodeName) -> SupervisorStatus {
+        SupervisorStatus {
+            state,
+            node,
+            away_cpu_seconds: 0.0,
+            calls_forwarded: 0,
+        }
+    }
 }

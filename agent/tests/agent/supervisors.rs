@@ -14,20 +14,23 @@ use limosa::wire::supervisor::{
 use crate::harness::{Agent, DEADLINE, Directory, Job, assert_refused, text, wait_until};
 
 /// The link of a supervisor that the test plays.
-struct Link(UnixStream);
+struct Link {
+    stream: UnixStream,
+    pid: u32,
+}
 
 impl Link {
     /// Connects for a job whose process is away on a node called n2.
     fn open(agent: &Agent, job: &Job) -> Self {
         let stream = UnixStream::connect(agent.run_dir.join("control.sock")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let link = Self(stream);
-        local::send(&link.0, &ControlRequest::Adopt, None).unwrap();
+        let pid = job.0.id();
+        let link = Self { stream, pid };
+        local::send(&link.stream, &ControlRequest::Adopt, None).unwrap();
         link.say(&FromSupervisor::Hello {
             role: Role::Deputy,
-            pid: job.0.id(),
             supervisor_pid: std::process::id(),
-            status: status(ProcessState::Away, 1.5),
+            processes: vec![(pid, status(ProcessState::Away, 1.5))],
         });
         wait_until("the supervisor is known", || {
             let supervisors = &agent.json(&["status", "--json"])["supervisors"];
@@ -37,24 +40,35 @@ impl Link {
     }
 
     fn say(&self, message: &FromSupervisor) {
-        local::send(&self.0, message, None).unwrap();
+        local::send(&self.stream, message, None).unwrap();
     }
 
     /// The next message, which is the order to move home; its request.
     fn ordered_home(&self) -> u64 {
-        let received = local::receive::<ToSupervisor>(&self.0).unwrap().unwrap();
+        let received = local::receive::<ToSupervisor>(&self.stream)
+            .unwrap()
+            .unwrap();
         match received.message {
             ToSupervisor::Move {
+                pid,
                 request,
                 destination: Destination::Home,
-            } => request,
+            } if pid == self.pid => request,
             _ => panic!("it was not ordered home"),
         }
+    }
+
+    fn is_at_home(&self, away_cpu_seconds: f64) {
+        self.say(&FromSupervisor::Status {
+            pid: self.pid,
+            status: status(ProcessState::Home, away_cpu_seconds),
+        });
     }
 
     fn done(&self, request: u64, result: Result<MoveReport, MoveError>) {
         let destination = Destination::Home;
         self.say(&FromSupervisor::MoveDone {
+            pid: self.pid,
             request,
             destination,
             result,
@@ -112,7 +126,7 @@ fn a_process_of_a_supervisor_that_came_back_is_shown_where_it_is_and_moves_home(
 
     let command = migrate_home(&agent, &job);
     let request = link.ordered_home();
-    link.say(&FromSupervisor::Status(status(ProcessState::Home, 2.5)));
+    link.is_at_home(2.5);
     link.done(
         request,
         Ok(MoveReport {
@@ -184,7 +198,7 @@ fn a_move_that_the_supervisor_refuses_or_fails_is_told_in_words_and_remembered()
         "{row}"
     );
     assert_eq!(row["migrations"], 0);
-    link.say(&FromSupervisor::Status(status(ProcessState::Home, 0.0)));
+    link.is_at_home(0.0);
 }
 
 #[test]
@@ -193,8 +207,9 @@ fn a_move_that_the_supervisor_made_by_itself_counts() {
     let agent = Agent::start(&directory.0);
     let job = agent.job(&[]);
     let link = Link::open(&agent, &job);
-    link.say(&FromSupervisor::Status(status(ProcessState::Home, 0.0)));
+    link.is_at_home(0.0);
     link.say(&FromSupervisor::MoveDone {
+        pid: link.pid,
         request: 0,
         destination: Destination::Home,
         result: Ok(MoveReport {
@@ -222,10 +237,14 @@ fn an_agent_that_is_stopped_calls_its_processes_home_first() {
     );
     let refused = agent.limosa(&["run", "true"]);
     assert!(text(&refused.stderr).contains("stopping"), "{refused:?}");
-    link.say(&FromSupervisor::Status(status(ProcessState::Home, 0.0)));
+    link.is_at_home(0.0);
     link.done(request, Ok(MoveReport::default()));
     // A supervisor that has nothing to do any more is dismissed, and not taken back.
-    assert!(local::receive::<ToSupervisor>(&link.0).unwrap().is_none());
+    assert!(
+        local::receive::<ToSupervisor>(&link.stream)
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(agent.process.wait().unwrap().code(), Some(0));
     drop(job);
     drop(Agent::start(&directory.0));
@@ -238,10 +257,12 @@ fn a_supervisor_that_talks_nonsense_hurts_nobody_else() {
     let agent = Agent::start(&directory.0);
     let job = agent.job(&[]);
     let mut link = Link::open(&agent, &job);
-    link.0.write_all(&[3, 0, 0, 0, 0xff, 0xff, 0xff]).unwrap();
+    link.stream
+        .write_all(&[3, 0, 0, 0, 0xff, 0xff, 0xff])
+        .unwrap();
     agent.wait_for_line("is not understood");
     assert!(agent.limosa(&["run", "true"]).status.success());
     // It comes back, and the agent takes it again.
     let link = Link::open(&agent, &job);
-    link.say(&FromSupervisor::Status(status(ProcessState::Home, 0.0)));
+    link.is_at_home(0.0);
 }

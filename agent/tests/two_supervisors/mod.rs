@@ -24,6 +24,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The supervisors of one process.
 pub(crate) struct Supervisors {
+    /// The process that they began with.
+    pid: u32,
     /// The deputy supervisor.
     pub(crate) deputy: Child,
     /// The guest supervisors started so far.
@@ -96,9 +98,11 @@ impl Supervisors {
             wait_exec,
             control_socket,
             home: node("home"),
+            follow: false,
         };
         local::send(&link, &message, None).unwrap();
         Supervisors {
+            pid,
             deputy,
             guests: Vec::new(),
             link,
@@ -120,6 +124,7 @@ impl Supervisors {
             name => Destination::Node(node(name)),
         };
         let message = ToSupervisor::Move {
+            pid: self.pid,
             request: self.requests,
             destination,
         };
@@ -197,7 +202,9 @@ impl Supervisors {
     fn handle(&mut self, message: &FromSupervisor) {
         match message {
             FromSupervisor::OpenChannel { request, node } => self.connect(*request, *node),
-            FromSupervisor::Status(status) => self.status = Some(status.clone()),
+            FromSupervisor::Status { pid, status } if *pid == self.pid => {
+                self.status = Some(status.clone());
+            }
             FromSupervisor::Notice(text) => self.notices.push(text.clone()),
             FromSupervisor::MoveDone {
                 request: 0,

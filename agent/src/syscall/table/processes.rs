@@ -1,14 +1,12 @@
 //! Processes and threads: making, ending, waiting, scheduling, and what locks between threads need.
 
 use super::{call, comes_home, forward, local, special};
-use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, Value};
+use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, Text, Texts, Value};
 use crate::syscall::shape::Filled::{Always, Whole, WholeIfPositive};
 use crate::syscall::shape::{
     Call, Class, Command, Condition, SpecialCall, asks, changes, fixed, int,
 };
 
-const FORK: &str = "new processes and threads are made on the home node";
-const EXEC: &str = "exec happens on the home node";
 const NAMESPACES: &str = "namespaces are changed on the home node";
 const SCHEDULING: &str = "real-time and other scheduling policies are set on the home node";
 const TRACING: &str = "tracing and measuring happens on the home node";
@@ -19,12 +17,23 @@ const RUSAGE: Argument = Out(fixed(RUSAGE_BYTES), Whole);
 const RLIMIT_BYTES: u32 = 16;
 
 pub(super) const CALLS: &[Call] = &[
-    comes_home(56, "clone", FORK),
-    comes_home(57, "fork", FORK),
-    comes_home(58, "vfork", FORK),
-    comes_home(435, "clone3", FORK),
-    comes_home(59, "execve", EXEC),
-    comes_home(322, "execveat", EXEC),
+    special(56, "clone", SpecialCall::Clone),
+    special(57, "fork", SpecialCall::Clone),
+    special(58, "vfork", SpecialCall::Clone),
+    special(435, "clone3", SpecialCall::Clone),
+    call(
+        59,
+        "execve",
+        Class::Special(SpecialCall::Exec, Some(changes(&[Text, Texts, Texts]))),
+    ),
+    call(
+        322,
+        "execveat",
+        Class::Special(
+            SpecialCall::Exec,
+            Some(changes(&[Descriptor, Text, Texts, Texts, Value])),
+        ),
+    ),
     special(60, "exit", SpecialCall::Exit),
     special(231, "exit_group", SpecialCall::ExitGroup),
     forward(

@@ -158,7 +158,7 @@ proptest! {
 
 #[test]
 fn calls_that_are_not_forwarded_are_refused() {
-    for number in [9, 11, 12, 56, 59, 60, 101, 202, 231, 337, 425, u64::MAX] {
+    for number in [9, 11, 12, 56, 57, 60, 101, 202, 231, 337, 425, u64::MAX] {
         let request = Request {
             number,
             args: [0; 6],
