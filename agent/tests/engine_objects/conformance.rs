@@ -261,7 +261,7 @@ families! {
     memory: memory_is_the_programs_own_everywhere,
     processes: processes_are_relatives_everywhere,
     signals: signals_are_heard_as_at_home_everywhere,
-    // sockets: sockets_are_homes_everywhere,
+    sockets: sockets_are_homes_everywhere,
     surroundings: surroundings_are_homes_everywhere,
     threads: threads_work_together_everywhere,
     time: time_passes_as_at_home_everywhere,

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,18 @@ static inline void say_ready(void) {
 static inline void make_file(const char *name, const char *text) {
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
+}
+
+/* A stop, by job control or for a move, ends a blocking transfer of a pipe or socket early once some of it
+   is done: goes on until all is. */
+static inline void read_whole(int fd, void *into, size_t length) {
+    for (ssize_t n; length > 0; into = (char *)into + n, length -= n)
+        CHECK((n = read(fd, into, length)) > 0);
+}
+
+static inline void write_whole(int fd, const void *from, size_t length) {
+    for (ssize_t n; length > 0; from = (const char *)from + n, length -= n)
+        CHECK((n = write(fd, from, length)) > 0);
 }
 
 /* Awaits a child that shall exit by itself; its exit status. */
