@@ -13,7 +13,7 @@ use std::time::Duration;
 use lab::qemu::{Boot, Firmware, Medium};
 use lab::{Lab, LabOptions, NodeHandle, wait_until};
 use serde_json::Value;
-use support::job::run_natively;
+use support::job::{Job, run_natively};
 use support::programs::{Linkage, c_program};
 use support::{start, state_of, wait_for_meeting, wait_for_state};
 
@@ -199,6 +199,57 @@ fn a_program_travels_between_machines_and_home() {
     .unwrap();
     assert_eq!(shell(&home, "cat /tmp/out"), native.out);
     assert_eq!(shell(&home, "cat /tmp/err"), "");
+}
+
+#[test]
+fn an_older_cpu_is_refused_by_name_of_what_it_lacks_and_a_program_with_a_baseline_goes_there() {
+    let _alone = alone();
+    let program = [c_program("compute", Linkage::Dynamic)];
+    let native = run_natively(&program, b"xx");
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        cpus: [("n2".into(), "Nehalem".into())].into(),
+        ..LabOptions::namespaces(2)
+    });
+    wait_for_meeting(&lab, BOOT_TIMEOUT);
+    let home = lab.node("n1");
+
+    let mut job = Job::start(lab.node("n1"), &program);
+    job.wait_for_output("leg 0\n");
+    let why = built(home.limosa(&["why", &job.pid().to_string(), "n2"]));
+    assert_eq!(why["can_move"], false, "{why}");
+    assert_eq!(why["reasons"][0]["code"], "cpu", "{why}");
+    let lacking = why["reasons"][0]["text"].as_str().unwrap();
+    assert!(
+        lacking.contains("avx2") && lacking.contains("--baseline"),
+        "{lacking}"
+    );
+    let refused = built(home.exec(["limosa", "migrate", &job.pid().to_string(), "n2"]));
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("avx2"),
+        "{refused:?}"
+    );
+    job.assert_untouched();
+    job.feed(b"xx");
+    assert_eq!(job.finish(), native);
+
+    let baseline = ["--baseline", "x86-64-v2"];
+    let mut job = Job::start_with(lab.node("n1"), &baseline, &program);
+    job.wait_for_output("leg 0\n");
+    let why = built(home.limosa(&["why", &job.pid().to_string(), "n2"]));
+    assert_eq!(
+        (&why["can_move"], &why["reasons"]),
+        (&true.into(), &Value::Array(vec![]))
+    );
+    for (destination, leg) in ["n2", "home"].into_iter().zip(1..) {
+        job.migrate(destination);
+        job.feed(b"x");
+        job.wait_for_output(&format!("leg {leg}\n"));
+    }
+    job.assert_untouched();
+    assert_eq!(job.finish(), native);
 }
 
 /// Runs a script on a machine; what it says on its standard output.

@@ -93,8 +93,14 @@ pub struct Job<'lab> {
 impl<'lab> Job<'lab> {
     /// Starts a program at home.
     pub fn start(home: NodeHandle<'lab>, words: &[String]) -> Self {
-        let all = ["limosa", "run", "--"].map(String::from).into_iter();
-        let mut command = home.command(all.chain(words.iter().cloned())).unwrap();
+        Self::start_with(home, &[], words)
+    }
+
+    /// Starts a program at home with these options of `limosa run`.
+    pub fn start_with(home: NodeHandle<'lab>, options: &[&str], words: &[String]) -> Self {
+        let run = [&["limosa", "run"], options, &["--"]].concat();
+        let run = run.into_iter().map(String::from);
+        let mut command = home.command(run.chain(words.iter().cloned())).unwrap();
         let mut child = piped(&mut command).spawn().unwrap();
         let input = child.stdin.take();
         let out = Collected::from(child.stdout.take().unwrap());
