@@ -19,11 +19,12 @@ usage() {
 		  --open         no key at all: whoever reaches such a node may use it
 		  --kernel K     auto (default), backports or stable: which of Debian 12's kernels
 		  --netboot      make only the netboot files
+		  --into DIR     where the netboot files go (default: target/netboot)
 		  --help
 	TEXT
 }
 
-what=iso key=cluster.key open='' kernel=auto
+what=iso key=cluster.key open='' kernel=auto netboot=target/netboot
 while (($#)); do
 	case $1 in
 	demo) what=demo ;;
@@ -32,6 +33,7 @@ while (($#)); do
 	--no-key) key=- ;;
 	--open) key=- open=limosa.open ;;
 	--kernel) kernel=${2:?--kernel needs a choice} && shift ;;
+	--into) netboot=${2:?--into needs a directory} && shift ;;
 	--help | -h) usage && exit 0 ;;
 	*) usage >&2 && exit 2 ;;
 	esac
@@ -43,8 +45,9 @@ if [[ $key != - && $key != cluster.key && ! -r $key ]]; then
 fi
 
 binaries=target/x86_64-unknown-linux-gnu/release
+# One cache for each choice of kernel, so that building with one does not throw away what another fetched.
 cache=target/image-cache
-netboot=target/netboot
+[[ $kernel == auto ]] || cache+=-$kernel
 
 image/tools.sh "$what"
 packages=(--package limosa --package limosa-initramfs)

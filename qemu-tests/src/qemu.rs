@@ -59,11 +59,24 @@ impl Boot {
     /// # Errors
     /// When they were not built.
     pub fn built_kernel(target: &Path) -> Result<Self, LabError> {
-        // Uncompressed: it starts three seconds faster under emulation.
-        let kernel = built(target, "netboot/vmlinux")?;
+        Self::built_in(&target.join("netboot"), "./mkiso.sh")
+    }
+
+    /// The same with Debian's older kernel, which `qemu-tests/run` has built.
+    ///
+    /// # Errors
+    /// When they were not built.
+    pub fn built_stable_kernel(target: &Path) -> Result<Self, LabError> {
+        let command = "./mkiso.sh --netboot --kernel stable --into target/netboot-stable";
+        Self::built_in(&target.join("netboot-stable"), command)
+    }
+
+    /// The kernel and initramfs in a directory that a command makes.
+    fn built_in(directory: &Path, command: &str) -> Result<Self, LabError> {
         Ok(Self::Kernel {
-            kernel,
-            initramfs: built(target, "netboot/initramfs.img")?,
+            // Uncompressed: it starts three seconds faster under emulation.
+            kernel: built(directory, "vmlinux", command)?,
+            initramfs: built(directory, "initramfs.img", command)?,
         })
     }
 
@@ -84,18 +97,18 @@ impl Boot {
             });
         }
         Ok(Self::Image {
-            image: built(target, "limosa.iso")?,
+            image: built(target, "limosa.iso", "./mkiso.sh")?,
             medium,
             firmware,
         })
     }
 }
 
-fn built(target: &Path, name: &str) -> Result<PathBuf, LabError> {
-    let path = target.join(name);
+fn built(directory: &Path, name: &str, command: &str) -> Result<PathBuf, LabError> {
+    let path = directory.join(name);
     path.canonicalize().map_err(|error| LabError::Missing {
         what: format!("{} ({error})", path.display()),
-        remedy: "build it by ./mkiso.sh".into(),
+        remedy: format!("build it by {command}"),
     })
 }
 

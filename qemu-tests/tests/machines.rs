@@ -152,53 +152,90 @@ fn a_machine_with_another_key_stays_out_and_both_sides_say_why() {
 #[test]
 fn a_program_travels_between_machines_and_home() {
     let _alone = alone();
-    let program = c_program("compute", Linkage::Static);
-    let native = run_natively(std::slice::from_ref(&program), b"xxxx");
     let lab = machines(3);
-    let home = lab.node("n1");
+    travels_from_a_machine(&lab.node("n1"), "compute", &["n2", "home", "n3", "home"]);
+}
+
+#[test]
+fn programs_travel_between_an_older_and_a_newer_kernel_both_ways() {
+    let _alone = alone();
+    let target = repository().join("target");
+    let older = built(Boot::built_stable_kernel(&target));
+    let newer = built(Boot::built_kernel(&target));
+    let lab = start(&LabOptions {
+        machines: [("n1".into(), older), ("n2".into(), newer)].into(),
+        ..LabOptions::namespaces(3)
+    });
+    wait_for_meeting(&lab, BOOT_TIMEOUT);
+    let release = |node: &str| shell(&lab.node(node), "uname -r");
+    assert!(release("n1").starts_with("6.1."), "{}", release("n1"));
+    assert!(!release("n2").starts_with("6.1."), "{}", release("n2"));
+    travels_from_a_machine(&lab.node("n1"), "clocks", &["n2", "home"]);
+    travels_from_a_machine(&lab.node("n2"), "threads", &["n1", "home"]);
+
+    // From this machine's kernel to both, from one to the other, and home.
+    let program = [c_program("clocks", Linkage::Dynamic)];
+    let native = run_natively(&program, b"xxx");
+    let baseline = ["--baseline", "x86-64-v2"];
+    let mut job = Job::start_with(lab.node("n3"), &baseline, &program);
+    job.wait_for_output("leg 0\n");
+    for (destination, leg) in ["n1", "n2", "home"].into_iter().zip(1..) {
+        job.migrate(destination);
+        job.feed(b"x");
+        job.wait_for_output(&format!("leg {leg}\n"));
+    }
+    job.assert_untouched();
+    assert_eq!(job.finish(), native);
+}
+
+/// Runs a paced program on a machine, a leg at home and one at each destination; in the end its output must
+/// be that of this machine's, and nothing of the engine may be left on it.
+fn travels_from_a_machine(home: &NodeHandle<'_>, name: &str, journey: &[&str]) {
+    let program = c_program(name, Linkage::Static);
+    let native = run_natively(std::slice::from_ref(&program), &vec![b'x'; journey.len()]);
     let mut port = built(home.lab_port());
-    built(port.write_file("/tmp/compute", 0o755, &std::fs::read(&program).unwrap()));
+    built(port.write_file("/tmp/program", 0o755, &std::fs::read(&program).unwrap()));
     drop(port);
     // The program reads its pace from a pipe with a name; a sleeper keeps that open for writing.
     let sleeper = shell(
-        &home,
-        "mkfifo /tmp/pace
-         (limosa run -- /tmp/compute; echo $? > /tmp/status) \
+        home,
+        "rm -f /tmp/pace /tmp/status; mkfifo /tmp/pace
+         (limosa run -- /tmp/program; echo $? > /tmp/status) \
              < /tmp/pace > /tmp/out 2> /tmp/err &
          sleep 100000 > /tmp/pace 2> /dev/null &
          echo $!",
     );
-    wait_for_output(&home, "leg 0\n");
-    let pid = only_process(&home)["pid"].to_string();
-    for (destination, leg) in ["n2", "home", "n3", "home"].into_iter().zip(1..) {
+    wait_for_output(home, "leg 0\n");
+    let pid = only_process(home)["pid"].to_string();
+    for (destination, leg) in journey.iter().zip(1..) {
         let moved = built(home.limosa(&["migrate", &pid, destination]));
-        let place = if destination == "home" {
-            "n1"
+        let place = if *destination == "home" {
+            home.name()
         } else {
             destination
         };
-        assert_eq!(only_process(&home)["node"], place, "after {moved}");
-        shell(&home, "printf x > /tmp/pace");
-        wait_for_output(&home, &format!("leg {leg}\n"));
+        assert_eq!(only_process(home)["node"], place, "after {moved}");
+        shell(home, "printf x > /tmp/pace");
+        wait_for_output(home, &format!("leg {leg}\n"));
     }
-    let status = shell(&home, &format!("cat /proc/{pid}/status"));
+    let status = shell(home, &format!("cat /proc/{pid}/status"));
     assert!(
         status.contains("TracerPid:\t0\n") && status.contains("Seccomp:\t0\n"),
         "{status}"
     );
-    shell(&home, &format!("kill {}", sleeper.trim()));
+    shell(home, &format!("kill {}", sleeper.trim()));
     wait_until(SOON, "the program ends", || {
-        match shell(&home, "cat /tmp/status").trim() {
+        match shell(home, "cat /tmp/status").trim() {
             "0" => Ok(()),
             other => Err(format!(
                 "status {other:?}, error {:?}",
-                shell(&home, "cat /tmp/err")
+                shell(home, "cat /tmp/err")
             )),
         }
     })
     .unwrap();
-    assert_eq!(shell(&home, "cat /tmp/out"), native.out);
-    assert_eq!(shell(&home, "cat /tmp/err"), "");
+    assert_eq!(shell(home, "cat /tmp/out"), native.out);
+    assert_eq!(shell(home, "cat /tmp/err"), "");
 }
 
 #[test]
