@@ -106,11 +106,12 @@ impl Baseline {
         [TUNABLES_BEYOND, newest].into_iter().flatten().copied()
     }
 
-    /// XCR0 of a CPU that has no more: x87, SSE and AVX state; none where XSAVE is not used.
+    /// Parts of the extended state on whose presence and layout a program depends. With AVX these are all that
+    /// home's kernel has switched on: it saves them all in the frames of signal handlers.
     fn extended_state_parts(self) -> u64 {
         match self {
             Baseline::V2 => 0,
-            Baseline::V3 => 0b111,
+            Baseline::V3 => u64::MAX,
         }
     }
 

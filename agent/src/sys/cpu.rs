@@ -170,9 +170,6 @@ const EXTENSIONS: &[(Register, &[(u32, &str)])] = &[
     ),
 ];
 
-/// The bit of XSAVEC in [`Register::LeafDSubleaf1Eax`].
-const XSAVEC: u32 = 1 << 1;
-
 /// What a CPU and its kernel offer programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
@@ -308,12 +305,6 @@ impl Cpu {
             extended_state_parts: self.extended_state_parts & extended_state_parts,
             extended_state_layout: self.extended_state_layout,
         }
-    }
-
-    /// Whether it can save only those parts of the extended state that are in use.
-    #[must_use]
-    pub fn saves_compactly(&self) -> bool {
-        self.registers[Register::LeafDSubleaf1Eax as usize] & XSAVEC != 0
     }
 }
 

@@ -42,7 +42,8 @@ fn judge_extended_state(home: &Capabilities, remote: &Capabilities, reasons: &mu
             "extended-state",
             format!(
                 "the remote's kernel keeps fewer registers than home's (XCR0 0x{there:x}, here \
-                 0x{here:x}); choose another node or boot both with the same kernel options"
+                 0x{here:x}); choose another node, boot both with the same kernel options, or start it by \
+                 'limosa run --baseline x86-64-v2'"
             ),
         ));
     } else if let Some((number, _)) = moved {
@@ -51,17 +52,20 @@ fn judge_extended_state(home: &Capabilities, remote: &Capabilities, reasons: &mu
             format!(
                 "the remote's CPU keeps some registers in another place than home's (part {number} of \
                  XSAVE), where a signal's handler would not find them; choose a node with a CPU of the \
-                 same maker, or start it by 'limosa run --baseline x86-64-v3'"
+                 same maker, or start it by 'limosa run --baseline x86-64-v2'"
             ),
         ));
-    } else if here != there && !home.cpu.saves_compactly() {
-        // The dynamic linker has measured the state at start. XSAVE writes every part that the kernel
-        // has switched on, in use or not, and so beyond the space that it reserved; XSAVEC does not.
+    } else if here != there {
+        // A signal's frame that is made there is in that CPU's layout. Home's kernel takes of a frame that is
+        // longer than its own only the x87 and SSE state (check_xstate_in_sigframe), so a handler that comes
+        // home would return with AVX registers emptied. Without XSAVEC the dynamic linker would besides
+        // save more than it has measured room for.
         reasons.push(reason(
             "extended-state",
             format!(
                 "the remote's CPU has more registers (XCR0 0x{there:x}, here 0x{here:x}) than programs \
-                 started here leave room for; choose a node with the same kind of CPU"
+                 started here leave room for; choose a node with the same kind of CPU, or start it by \
+                 'limosa run --baseline x86-64-v2'"
             ),
         ));
     }

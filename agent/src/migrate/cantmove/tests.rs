@@ -477,6 +477,14 @@ fn what_a_remote_lacks_is_told() {
     );
     assert_eq!(
         codes_of(&|home, remote| {
+            home.cpu.extended_state_parts = 0x7;
+            remote.cpu.extended_state_parts = 0xe7;
+        }),
+        ["extended-state"],
+        "a handler's frame that is made there is too long for home's kernel"
+    );
+    assert_eq!(
+        codes_of(&|home, remote| {
             for node in [home, remote] {
                 node.cpu.extended_state_parts = 0x207;
                 node.cpu.extended_state_layout[9].offset_bytes += 8;
