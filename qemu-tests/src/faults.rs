@@ -25,6 +25,12 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number below `bound`, all alike likely; 0 when there is none.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // The remainder's bias is beyond notice for bounds far below 2^64.
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
     /// True in `percent` of all cases.
     pub fn happens(&mut self, percent: f64) -> bool {
         // 53 bits are what an f64 holds exactly.
@@ -177,6 +183,14 @@ mod tests {
         assert!((900..1100).contains(&count), "{count} of 10,000 lost");
         assert_eq!(lost(7), lost(7));
         assert_ne!(lost(7), lost(8));
+    }
+
+    #[test]
+    fn numbers_are_below_their_bound_and_reach_it() {
+        let mut chance = Chance::new(11);
+        let drawn: BTreeSet<u64> = (0..200).map(|_| chance.below(6)).collect();
+        assert_eq!(drawn, (0..6).collect());
+        assert_eq!(chance.below(0), 0);
     }
 
     #[test]

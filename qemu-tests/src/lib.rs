@@ -45,6 +45,7 @@ pub mod switch;
 mod sys;
 pub mod terminal;
 pub mod wait;
+pub mod workload;
 
 pub use cluster::Lab;
 pub use error::LabError;

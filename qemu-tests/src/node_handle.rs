@@ -85,6 +85,20 @@ impl NodeHandle<'_> {
             .map_err(|error| LabError::Protocol(format!("{}: {error}", command())))
     }
 
+    /// Waits until its `limosa nodes` lists this many as alive.
+    pub fn wait_for_members(&self, wanted: usize, timeout: Duration) -> Result<(), LabError> {
+        let what = format!("{} sees {wanted} nodes alive", self.name);
+        wait_until(timeout, what, || {
+            let members = self.limosa(&["nodes"]).map_err(|error| error.to_string())?;
+            let members = members.as_array().map(Vec::as_slice).unwrap_or_default();
+            let alive = members.iter().filter(|member| member["state"] == "alive");
+            match alive.count() {
+                alive if alive == wanted => Ok(()),
+                alive => Err(format!("{alive} alive")),
+            }
+        })
+    }
+
     /// Its agent or virtual machine, as a process of this machine.
     pub fn process(&self) -> Result<ProcessIdentity, LabError> {
         match self.status()?.state {

@@ -71,13 +71,30 @@ impl Terminal {
             .map_err(LabError::doing("type on a terminal"))
     }
 
+    /// How much was shown so far.
+    pub fn shown_bytes(&self) -> usize {
+        self.shown.len()
+    }
+
     /// Waits until `text` was shown; returns all that was shown so far.
     pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<String, LabError> {
+        self.wait_for_since(0, text, timeout)?;
+        Ok(String::from_utf8_lossy(&self.shown).into_owned())
+    }
+
+    /// Waits until `text` was shown behind the first `start` bytes.
+    pub fn wait_for_since(
+        &mut self,
+        start: usize,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<(), LabError> {
         let deadline = Instant::now() + timeout;
         loop {
-            let shown = String::from_utf8_lossy(&self.shown).into_owned();
+            let since = self.shown.get(start..).unwrap_or_default();
+            let shown = String::from_utf8_lossy(since).into_owned();
             if shown.contains(text) {
-                return Ok(shown);
+                return Ok(());
             }
             if Instant::now() > deadline || !self.read_more(Duration::from_millis(100))? {
                 let what = format!("\"{text}\" on the terminal");

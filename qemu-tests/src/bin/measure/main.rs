@@ -23,7 +23,7 @@ use argh::FromArgs;
 use lab::error::LabError;
 use lab::programs::Programs;
 use lab::qemu::{Boot, Firmware, Medium};
-use lab::{Lab, LabOptions, NodeHandle, wait_until};
+use lab::{Lab, LabOptions};
 
 use report::{Measurement, Report, Value};
 use usage::{Usage, usage};
@@ -151,7 +151,7 @@ fn idle_cost(watch: Duration) -> Result<Vec<Measurement>, LabError> {
     let lab = Lab::namespaces(NODES)?;
     let nodes = lab.nodes()?;
     for node in &nodes {
-        wait_for_members(node, NODES, MEET_TIMEOUT)?;
+        node.wait_for_members(NODES, MEET_TIMEOUT)?;
     }
     let met = started.elapsed();
     sleep(SETTLE_TIME);
@@ -212,28 +212,6 @@ fn usages(pids: &[u32]) -> Result<Vec<Usage>, LabError> {
         .collect()
 }
 
-/// Waits until `limosa nodes` on a node lists this many as alive.
-fn wait_for_members(
-    node: &NodeHandle<'_>,
-    wanted: usize,
-    timeout: Duration,
-) -> Result<(), LabError> {
-    let what = format!("{} sees {wanted} nodes alive", node.name());
-    wait_until(timeout, what, || {
-        let members = node.limosa(&["nodes"]).map_err(|error| error.to_string())?;
-        let members = members.as_array().map(Vec::as_slice).unwrap_or_default();
-        let alive = members
-            .iter()
-            .filter(|member| member["state"] == "alive")
-            .count();
-        if alive == wanted {
-            Ok(())
-        } else {
-            Err(format!("{alive} alive"))
-        }
-    })
-}
-
 /// Boots the image as a CD beside a namespace node that has the same key.
 fn boot_to_joined(arguments: &Arguments) -> Result<Measurement, LabError> {
     let value = if arguments.no_boot {
@@ -260,7 +238,7 @@ fn boot_image(boot: Boot, key: &Path) -> Result<Duration, LabError> {
         baked_key: true,
         ..LabOptions::namespaces(2)
     })?;
-    wait_for_members(&lab.node("n1"), 2, BOOT_TIMEOUT)?;
+    lab.node("n1").wait_for_members(2, BOOT_TIMEOUT)?;
     let joined = started.elapsed();
     lab.down()?;
     Ok(joined)

@@ -1,0 +1,376 @@
+//! The table of real programs. Their sources are in `programs/real`.
+
+use super::dialogue::{Step, look, type_keys};
+
+/// How much of a stream two runs must have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Every byte.
+    Exact,
+    /// All but numbers and the blanks around them: pids and measured times differ in any two runs.
+    NumbersMasked,
+    /// Nothing: it depends on timing in native runs, too.
+    Ignored,
+}
+
+/// One real program.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// What the table of results calls it.
+    pub name: &'static str,
+    /// Files or commands that it needs, each with the Debian package that brings it.
+    pub needs: &'static [(&'static str, &'static str)],
+    /// Shell commands that make what it begins with, in the directory where it will run. They run
+    /// natively, with the variables `PROGRAMS`, `CACHE` and `SCALE`.
+    pub prepare: &'static str,
+    /// The program and its words; `$PROGRAMS` at the beginning of one is the folder of the sources.
+    pub words: &'static [&'static str],
+    /// What is typed at its terminal; without steps it has no terminal but pipes.
+    pub dialogue: &'static [Step],
+    /// How its standard output, or its terminal's screen, is compared.
+    pub out: Comparison,
+    /// How its standard error is compared.
+    pub err: Comparison,
+    /// Files whose contents depend on chance or timing in native runs, too.
+    pub files_ignored: &'static [&'static str],
+    /// The `SCALE` at which it runs for some seconds.
+    pub scale: u32,
+    /// Whether it is among those that the tests run, at scale 1: cheap to install and quick.
+    pub quick: bool,
+}
+
+const PLAIN: Program = Program {
+    name: "",
+    needs: &[],
+    prepare: "",
+    words: &[],
+    dialogue: &[],
+    out: Comparison::Exact,
+    err: Comparison::Exact,
+    files_ignored: &[],
+    scale: 1,
+    quick: false,
+};
+
+/// The interpreter itself: a `python3` elsewhere in the path may be a script that starts another.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// All of them.
+pub const PROGRAMS: &[Program] = &[
+    Program {
+        name: "gcc",
+        needs: &[("gcc", "gcc"), ("/usr/include/stdlib.h", "libc6-dev")],
+        prepare: "awk -v lines=$((SCALE * 1000)) -f $PROGRAMS/generate_c.awk >big.c",
+        words: &["gcc", "-O2", "-g", "-Wall", "-o", "big", "big.c"],
+        scale: 20,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "g++",
+        needs: &[("g++", "g++")],
+        prepare: "awk -v lines=$((SCALE * 1000)) -f $PROGRAMS/generate_cpp.awk >big.cc",
+        words: &["g++", "-O1", "-o", "big", "big.cc"],
+        scale: 20,
+        ..PLAIN
+    },
+    Program {
+        name: "make -j4",
+        needs: &[
+            ("gcc", "gcc"),
+            ("/usr/include/stdlib.h", "libc6-dev"),
+            ("make", "make"),
+            ("dpkg-source", "dpkg-dev"),
+        ],
+        prepare: "bash $PROGRAMS/fetch_source.sh lua5.4 $CACHE",
+        words: &[
+            "make",
+            "-j4",
+            "-C",
+            "source/src",
+            "CC=gcc -std=gnu99",
+            "AR=ar rcD",
+            "generic",
+        ],
+        // Four jobs end in any order.
+        out: Comparison::Ignored,
+        err: Comparison::Ignored,
+        ..PLAIN
+    },
+    Program {
+        name: "python threads",
+        needs: &[
+            (PYTHON, "python3-minimal"),
+            ("/usr/lib/python3.11/queue.py", "python3"),
+        ],
+        words: &[PYTHON, "$PROGRAMS/python_threads.py"],
+        scale: 4,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "python subprocess",
+        needs: &[(PYTHON, "python3")],
+        words: &[PYTHON, "$PROGRAMS/python_subprocess.py"],
+        scale: 4,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "python asyncio",
+        needs: &[(PYTHON, "python3")],
+        words: &[PYTHON, "$PROGRAMS/python_asyncio.py"],
+        scale: 4,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "python multiprocessing",
+        needs: &[(PYTHON, "python3")],
+        words: &[PYTHON, "$PROGRAMS/python_multiprocessing.py"],
+        scale: 6,
+        ..PLAIN
+    },
+    Program {
+        name: "python numpy",
+        needs: &[("/usr/lib/python3/dist-packages/numpy", "python3-numpy")],
+        words: &[PYTHON, "$PROGRAMS/python_numpy.py"],
+        scale: 15,
+        ..PLAIN
+    },
+    Program {
+        name: "perl",
+        needs: &[("perl", "perl")],
+        words: &["perl", "$PROGRAMS/text.pl"],
+        scale: 15,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "bash pipelines",
+        words: &["bash", "$PROGRAMS/pipelines.sh"],
+        scale: 8,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "bash traps",
+        words: &["bash", "$PROGRAMS/traps.sh"],
+        // The shell names killed children by their pids.
+        err: Comparison::NumbersMasked,
+        scale: 4,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "bash job control",
+        words: &["bash", "$PROGRAMS/jobs.sh"],
+        out: Comparison::NumbersMasked,
+        err: Comparison::NumbersMasked,
+        scale: 4,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "xz -T2",
+        needs: &[("xz", "xz-utils")],
+        prepare: "seq $((SCALE * 150000)) >numbers",
+        words: &["xz", "-T2", "--block-size=1MiB", "--keep", "-6", "numbers"],
+        scale: 8,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "zstd -T2",
+        needs: &[("zstd", "zstd")],
+        prepare: "seq $((SCALE * 150000)) >numbers",
+        words: &["zstd", "-T2", "-15", "--quiet", "--keep", "numbers"],
+        scale: 10,
+        ..PLAIN
+    },
+    Program {
+        name: "sqlite3, rollback journal",
+        needs: &[("sqlite3", "sqlite3")],
+        prepare: "bash $PROGRAMS/transactions.sql.sh delete >statements",
+        words: &["sqlite3", "account.db", ".read statements"],
+        scale: 10,
+        ..PLAIN
+    },
+    Program {
+        name: "sqlite3, write-ahead log",
+        needs: &[("sqlite3", "sqlite3")],
+        prepare: "bash $PROGRAMS/transactions.sql.sh wal >statements",
+        words: &["sqlite3", "account.db", ".read statements"],
+        scale: 10,
+        ..PLAIN
+    },
+    Program {
+        name: "openssl speed",
+        needs: &[("openssl", "openssl")],
+        words: &["openssl", "speed", "-seconds", "1", "-multi", "2", "sha256"],
+        out: Comparison::NumbersMasked,
+        // Two children report in any order.
+        err: Comparison::Ignored,
+        ..PLAIN
+    },
+    Program {
+        name: "openssl keys",
+        needs: &[("openssl", "openssl")],
+        words: &["sh", "$PROGRAMS/keys.sh"],
+        scale: 8,
+        ..PLAIN
+    },
+    Program {
+        name: "ffmpeg, x264",
+        needs: &[("ffmpeg", "ffmpeg")],
+        words: &[
+            "ffmpeg",
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=480x270:rate=25:duration=8",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "medium",
+            "-threads",
+            "2",
+            "-fflags",
+            "+bitexact",
+            "-flags:v",
+            "+bitexact",
+            "-y",
+            "film.mkv",
+        ],
+        ..PLAIN
+    },
+    Program {
+        name: "go",
+        needs: &[("go", "golang-go")],
+        prepare: "HOME=$PWD GOCACHE=$CACHE/go GOFLAGS=-trimpath go build -o goroutines $PROGRAMS/goroutines.go",
+        words: &["./goroutines"],
+        scale: 12,
+        ..PLAIN
+    },
+    Program {
+        name: "java",
+        needs: &[
+            ("java", "default-jre-headless"),
+            ("javac", "default-jdk-headless"),
+        ],
+        prepare: "javac -d . $PROGRAMS/Collect.java",
+        words: &["java", "-Xmx128m", "Collect"],
+        scale: 6,
+        ..PLAIN
+    },
+    Program {
+        name: "node",
+        needs: &[("node", "nodejs")],
+        words: &["node", "$PROGRAMS/events.js"],
+        scale: 8,
+        ..PLAIN
+    },
+    Program {
+        name: "rsync",
+        needs: &[("rsync", "rsync")],
+        prepare: "bash $PROGRAMS/tree.sh $((SCALE * 40))",
+        words: &[
+            "rsync",
+            "--archive",
+            "--hard-links",
+            "--checksum",
+            "--stats",
+            "--human-readable",
+            "tree/",
+            "copy",
+        ],
+        // Speeds.
+        out: Comparison::NumbersMasked,
+        scale: 20,
+        ..PLAIN
+    },
+    Program {
+        name: "tar | gzip",
+        prepare: "bash $PROGRAMS/tree.sh 120",
+        words: &["bash", "$PROGRAMS/archive.sh"],
+        scale: 8,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "vim",
+        needs: &[("vim", "vim")],
+        prepare: "seq 3000 | sed 's/^/line /' >text",
+        words: &["vim", "-u", "NONE", "-N", "-n", "-i", "NONE", "text"],
+        dialogue: &[
+            look("line 12"),
+            type_keys(":%s/line/LINE/\r"),
+            look("3000 substitutions"),
+            type_keys(":set number\r"),
+            type_keys("gg:2,2990!sort -rn -k2\r"),
+            look("2989 lines filtered"),
+            type_keys("ggOa line in front\x1b"),
+            type_keys(":g/7$/d\r"),
+            look("fewer lines"),
+            type_keys("gg5yyGpu\x12"),
+            type_keys(":w copy\r"),
+            look("\"copy\""),
+            type_keys(":r !seq 5\r"),
+            look("5 more lines"),
+            type_keys(":x\r"),
+        ],
+        // A busy editor leaves out what it would draw over.
+        out: Comparison::Ignored,
+        ..PLAIN
+    },
+    Program {
+        name: "less",
+        needs: &[("less", "less")],
+        prepare: "seq 100000 | sed 's/^/row /' >text",
+        words: &["less", "text"],
+        dialogue: &[
+            look("row 23"),
+            type_keys(" "),
+            look("row 46"),
+            type_keys("G"),
+            look("row 100000"),
+            type_keys("?row 77777\r"),
+            look("row 77799"),
+            type_keys("50p"),
+            look("row 50"),
+            type_keys("&99\r"),
+            look("row 99"),
+            type_keys("\x12"),
+            type_keys("/54321\r"),
+            look("row 54343"),
+            type_keys("q"),
+        ],
+        out: Comparison::Ignored,
+        ..PLAIN
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_program_has_a_name_of_its_own_and_its_source_is_there() {
+        let names: BTreeSet<_> = PROGRAMS.iter().map(|program| program.name).collect();
+        assert_eq!(names.len(), PROGRAMS.len());
+        for program in PROGRAMS {
+            let commands = program.prepare.split_whitespace();
+            for word in program.words.iter().copied().chain(commands) {
+                if let Some(source) = word.strip_prefix("$PROGRAMS/") {
+                    let path = super::super::stage::sources().join(source);
+                    assert!(path.exists(), "{}: {}", program.name, path.display());
+                }
+            }
+        }
+    }
+}
