@@ -1,7 +1,6 @@
 //! Moves the processes of a running program at random moments to random nodes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Output;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use serde_json::Value;
 use crate::error::LabError;
 use crate::faults::Chance;
 use crate::node_handle::NodeHandle;
+use crate::process::ProcessIdentity;
 
 /// After this time a move that has not been answered is reported as a failure.
 const MOVE_TIMEOUT_SECONDS: &str = "60";
@@ -105,7 +105,11 @@ impl Mover<'_> {
         let Some(node) = elsewhere.get(self.chance.below(elsewhere.len() as u64) as usize) else {
             return Ok(());
         };
-        let pid = row["pid"].to_string();
+        let pid = row["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let Some(process) = pid.and_then(|pid| ProcessIdentity::of(pid).ok()) else {
+            return Ok(());
+        };
+        let pid = process.pid.to_string();
         let words = [
             "timeout",
             MOVE_TIMEOUT_SECONDS,
@@ -116,7 +120,8 @@ impl Mover<'_> {
             "--json",
         ];
         let output = self.home.exec(words)?;
-        let ended = !Path::new("/proc").join(&pid).exists();
+        // A zombie has ended, too.
+        let ended = !process.is_alive();
         moves.note(&output, ended);
         Ok(())
     }

@@ -55,6 +55,9 @@ const PLAIN: Program = Program {
 /// The interpreter itself: a `python3` elsewhere in the path may be a script that starts another.
 const PYTHON: &str = "/usr/bin/python3";
 
+/// A file of the package that brings the standard library, too; `python3-minimal` does not.
+const PYTHON_WHOLE: &str = "/usr/bin/pydoc3";
+
 /// All of them.
 pub const PROGRAMS: &[Program] = &[
     Program {
@@ -99,10 +102,7 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "python threads",
-        needs: &[
-            (PYTHON, "python3-minimal"),
-            ("/usr/lib/python3.11/queue.py", "python3"),
-        ],
+        needs: &[(PYTHON_WHOLE, "python3")],
         words: &[PYTHON, "$PROGRAMS/python_threads.py"],
         scale: 4,
         quick: true,
@@ -110,7 +110,7 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "python subprocess",
-        needs: &[(PYTHON, "python3")],
+        needs: &[(PYTHON_WHOLE, "python3")],
         words: &[PYTHON, "$PROGRAMS/python_subprocess.py"],
         scale: 4,
         quick: true,
@@ -118,7 +118,7 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "python asyncio",
-        needs: &[(PYTHON, "python3")],
+        needs: &[(PYTHON_WHOLE, "python3")],
         words: &[PYTHON, "$PROGRAMS/python_asyncio.py"],
         scale: 4,
         quick: true,
@@ -126,7 +126,7 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "python multiprocessing",
-        needs: &[(PYTHON, "python3")],
+        needs: &[(PYTHON_WHOLE, "python3")],
         words: &[PYTHON, "$PROGRAMS/python_multiprocessing.py"],
         scale: 6,
         ..PLAIN

@@ -210,8 +210,12 @@ mod tests {
     fn one_difference_or_one_failure_is_enough() {
         let mut results = results();
         assert!(!results.are_identical());
-        results.0.remove(0);
+        results.0.truncate(1);
         assert!(!results.are_identical());
+        if let Ok(report) = &mut results.0[0].1 {
+            report.differences.clear();
+        }
+        assert!(results.are_identical());
         assert!(Results::default().are_identical());
     }
 
