@@ -12,6 +12,12 @@ pub const THREADS_MAX: usize = 1024;
 /// Most mappings of a process that may migrate (the kernel's own default is 65,530).
 pub const MAPPINGS_MAX: usize = 65_530;
 
+/// Most files and pieces of shared memory that a process that may migrate has mapped.
+pub const MEMORY_OBJECTS_MAX: usize = 8192;
+
+/// Most runs of guard pages (MADV_GUARD_INSTALL) of a process that may migrate.
+pub const GUARD_REGIONS_MAX: usize = 65_536;
+
 /// Longest /proc/PID/maps read, in bytes: [`MAPPINGS_MAX`] lines of an average path of 400 bytes.
 pub const MAPS_BYTES_MAX: usize = 32 << 20;
 

@@ -173,6 +173,30 @@ view = mmap.mmap(file.fileno(), 4096)";
 }
 
 #[test]
+fn shared_memory_without_a_name_or_a_descriptor_can_move() {
+    for file in [
+        "os.dup(temporary.fileno())",
+        "os.memfd_create('limosa-test')",
+    ] {
+        let state = format!(
+            "
+libc.mmap.restype = ctypes.c_void_p
+with tempfile.TemporaryFile() as temporary: file = {file}
+os.ftruncate(file, 4096)
+check(-(libc.mmap(None, 4096, 3, 1, file, 0) == 2**64 - 1))
+"
+        );
+        assert_reasons(&format!("{state}os.close(file)"), &[]);
+        let code = if file.contains("memfd") {
+            "shared-memory"
+        } else {
+            "shared-file"
+        };
+        assert_reasons(&state, &[code]);
+    }
+}
+
+#[test]
 fn a_process_that_maps_a_file_shared_and_only_to_read_can_move() {
     let state = "
 file = open(sys.executable, 'rb')

@@ -235,22 +235,23 @@ impl Away<'_> {
             } => {
                 self.on_action(tid, call, signal, action, mask)?;
             }
-            ToDeputy::MapFile {
+            ToDeputy::Map {
                 tid,
                 call,
                 start,
                 arguments,
+                object,
                 mask,
             } => {
-                self.on_map_file(tid, call, start, arguments, mask)?;
+                self.on_map(tid, call, start, arguments, object, mask)?;
             }
-            ToDeputy::MapFresh {
+            ToDeputy::Remap {
                 tid,
-                start,
-                length,
-                protection,
+                call,
+                change,
+                mask,
             } => {
-                self.on_map_fresh(tid, start, length, protection)?;
+                self.on_remap(tid, call, change, mask)?;
             }
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
             ToDeputy::Fork {
@@ -299,6 +300,7 @@ impl Away<'_> {
             | ToDeputy::Restored
             | ToDeputy::Failed(_)
             | ToDeputy::Pages { .. }
+            | ToDeputy::ObjectPages { .. }
             | ToDeputy::PagesEnd { .. }) => {
                 return Err(Trouble::Protocol(format!(
                     "the guest sent {other:?} out of turn"

@@ -5,8 +5,6 @@
 //! other threads are not held up. Its result goes back with what the call left in the buffers.
 
 use crate::migrate::capture::restart;
-use crate::migrate::pages::{self, PageMap, Region};
-use crate::process::descriptors;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
@@ -404,7 +402,12 @@ impl Away<'_> {
     }
 
     /// Executes one call in a stopped thread that does not block.
-    fn inject(&mut self, tid: ThreadId, call: i64, arguments: [u64; 6]) -> Result<i64, Trouble> {
+    pub(super) fn inject(
+        &mut self,
+        tid: ThreadId,
+        call: i64,
+        arguments: [u64; 6],
+    ) -> Result<i64, Trouble> {
         ptrace::set_signal_mask(tid, SignalSet::ALL)?;
         Ok(self.deputy.scratch.shared.call(tid, call, arguments)?)
     }
@@ -434,74 +437,6 @@ impl Away<'_> {
             },
             &[],
         )?;
-        self.deputy.park(tid)?;
-        Ok(())
-    }
-
-    /// mmap(2) of a file: maps it here at the guest's address and sends its contents.
-    pub(super) fn on_map_file(
-        &mut self,
-        tid: ThreadId,
-        call: u64,
-        start: u64,
-        arguments: [u64; 5],
-        mask: SignalSet,
-    ) -> Result<(), Trouble> {
-        const MAP_FIXED: u64 = 0x10;
-        const MAP_SHARED_BIT: u64 = 0x01;
-        let [length, protection, flags, descriptor, offset] = arguments;
-        let range = start..start.saturating_add(length);
-        let scratch = self.deputy.scratch.range();
-        let overlaps = range.start < scratch.end && scratch.start < range.end;
-        if flags & MAP_FIXED == 0 || overlaps {
-            return Err(Trouble::Protocol(
-                "the guest asks for an impossible mapping".to_owned(),
-            ));
-        }
-        if flags & MAP_SHARED_BIT != 0 && !self.is_read_only(descriptor) {
-            // The program makes the call again, at home.
-            return self.return_injected(tid, call, restart::ERESTARTNOINTR, None);
-        }
-        self.take_mask(tid, mask)?;
-        self.note_visible("mmap");
-        let all = [start, length, protection, flags, descriptor, offset];
-        let result = self.inject(tid, number::SYS_mmap, all)?;
-        if result == start.cast_signed() {
-            let page_map = PageMap::open(tid)?;
-            let region = Region {
-                range: range.clone(),
-                file_backed: true,
-            };
-            let (memory, channel) = (&self.deputy.memory, &mut self.channel);
-            let pid = self.deputy.pid;
-            pages::for_each_run(&[region], memory, &page_map, |address, contents| {
-                channel
-                    .send(&ToGuest::Pages { pid, address }, contents)
-                    .map_err(Trouble::from)
-            })?;
-        }
-        self.return_injected(tid, call, result, Some(range))
-    }
-
-    /// Whether a descriptor of the process cannot be written to: a mapping of it cannot become writable.
-    fn is_read_only(&self, descriptor: u64) -> bool {
-        const O_ACCMODE: u32 = 3;
-        let pid = self.deputy.pid.cast_unsigned();
-        let number = u32::try_from(descriptor).ok();
-        let info = number.and_then(|number| descriptors::read_info(pid, number).ok());
-        info.is_some_and(|info| info.flags & O_ACCMODE == 0)
-    }
-
-    /// The guest has put fresh memory somewhere: so does the deputy.
-    pub(super) fn on_map_fresh(
-        &mut self,
-        tid: ThreadId,
-        start: u64,
-        length: u64,
-        protection: u64,
-    ) -> Result<(), Trouble> {
-        self.note_visible("mmap");
-        self.replace_by_fresh(tid, start..start.saturating_add(length), protection)?;
         self.deputy.park(tid)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! 1. The process is examined: what keeps it at home is found before anything is touched.
 //! 2. The agents connect; the remote node makes an empty guest (`Prepare`, `Prepared`).
 //! 3. All threads are stopped and captured; the scratch area is mapped.
-//! 4. Image and pages are sent; the guest is complete (`Restored`).
+//! 4. Image, contents of objects and pages are sent; the guest is complete (`Restored`).
 //! 5. `Commit`: the threads become the deputy.
 //!
 //! If anything fails before step 5, the scratch area goes and the process runs on at home as if nothing
@@ -17,11 +17,12 @@ use crate::migrate::cantmove;
 use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
-use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, Waiting};
-use crate::migrate::pages::{self, PageMap, Region};
+use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
+use crate::migrate::objects::Sources;
+use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::process::maps::{self, Mapping, MappingKind};
-use crate::process::tasks;
+use crate::process::{ReadError, status, tasks};
 use crate::sys::call_numbers as number;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
@@ -32,6 +33,7 @@ use crate::wire::supervisor::{MoveError, NodeName};
 
 use super::away::{Away, Member};
 use super::family::Family;
+use super::objects::DeputyObjects;
 use super::scratch::{DeputyScratch, ScratchError};
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
@@ -275,16 +277,16 @@ fn stop_and_send(channel: &mut Channel, frozen: &Frozen) -> Result<Deputy, Depar
     let sent = scratch
         .map(frozen.pid, instruction, &memory)
         .map_err(DepartureError::from)
-        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &mappings, &scratch));
+        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &scratch));
     match sent {
-        Ok(image) => Ok(deputy_of(
+        Ok((image, objects)) => Ok(deputy_of(
             frozen.pid,
             image,
             &before,
             memory,
             scratch,
             instruction,
-            mappings,
+            objects,
         )),
         Err(error) => {
             undo.apply(frozen.pid, &scratch);
@@ -314,54 +316,69 @@ fn capture_and_send(
     threads: &[ThreadToCapture],
     images: Vec<ThreadImage>,
     memory: &ProcessMemory,
-    mappings: &[Mapping],
     scratch: &DeputyScratch,
-) -> Result<ProcessImage, DepartureError> {
-    let mut image = capture::capture_process(threads, images, memory, &scratch.shared)?;
+) -> Result<(ProcessImage, DeputyObjects), DepartureError> {
+    let mut objects = DeputyObjects::default();
+    let mut numbering = objects.numbering();
+    let (mut image, details) =
+        capture::capture_process(threads, images, memory, &scratch.shared, &mut numbering)?;
     // The slots are no part of the program either.
     let area = scratch.range();
     image
         .mappings
         .retain(|mapping| !area.contains(&mapping.start));
+    let sources = Sources::open(image.pid, &image.mappings, &details)?;
+    image.objects = sources.images.clone();
+    image.lock_limit_bytes = lock_limit_bytes(image.pid)?;
     let header = ToGuest::Depart {
         image: Box::new(image.clone()),
         scratch: scratch.shared,
     };
     channel.send(&header, &[])?;
     let pid = image.pid;
-    let page_map = PageMap::open(pid)?;
-    let mut count = 0;
-    pages::for_each_run(
-        &regions(mappings),
+    let mut count = sources.send_all(
+        &image.mappings,
         memory,
-        &page_map,
-        |address, contents| {
-            count += contents.len() as u64 / PAGE_BYTES;
+        false,
+        |object, offset, contents| {
             channel
-                .send(&ToGuest::Pages { pid, address }, contents)
+                .send(
+                    &ToGuest::ObjectPages {
+                        pid,
+                        object,
+                        offset,
+                    },
+                    contents,
+                )
                 .map_err(DepartureError::from)
         },
     )?;
+    let page_map = PageMap::open(image.pid)?;
+    let regions = pages::regions(&image.mappings, &details);
+    count += pages::for_each_run(&regions, memory, &page_map, |address, contents| {
+        channel
+            .send(&ToGuest::Pages { pid, address }, contents)
+            .map_err(DepartureError::from)
+    })?;
     channel.send(&ToGuest::PagesEnd { count }, &[])?;
     expect(channel, |message| matches!(message, ToDeputy::Restored))?;
-    Ok(image)
+    Ok((image, objects))
 }
 
-/// The program's memory, and which of it a file stands behind.
-pub fn regions(mappings: &[Mapping]) -> Vec<Region> {
-    mappings
-        .iter()
-        .filter(|mapping| !mapping.kind.is_kernel_provided())
-        .map(|mapping| Region {
-            range: mapping.start..mapping.end,
-            file_backed: is_file_backed(mapping),
-        })
-        .collect()
-}
-
-/// Whether pages of the mapping have contents that the process has not put there.
-pub fn is_file_backed(mapping: &Mapping) -> bool {
-    mapping.inode != 0
+/// How much memory a process may lock: its limit, or all if it has the capability for that.
+fn lock_limit_bytes(pid: i32) -> Result<u64, DepartureError> {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let pid = pid.cast_unsigned();
+    let unreadable = |error: ReadError| DepartureError::Failed(error.to_string());
+    let status = status::read(pid).map_err(unreadable)?;
+    if status.capabilities.effective & CAP_IPC_LOCK != 0 {
+        return Ok(u64::MAX);
+    }
+    Ok(fs::read_to_string(format!("/proc/{pid}/limits"))?
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(u64::MAX))
 }
 
 fn deputy_of(
@@ -371,7 +388,7 @@ fn deputy_of(
     memory: ProcessMemory,
     scratch: DeputyScratch,
     own_instruction: u64,
-    mappings: Vec<Mapping>,
+    objects: DeputyObjects,
 ) -> Deputy {
     let threads: Vec<DeputyThread> = std::mem::take(&mut image.threads)
         .into_iter()
@@ -394,7 +411,7 @@ fn deputy_of(
         memory,
         scratch,
         own_instruction,
-        mappings,
+        objects,
         signal_actions: image.signal_actions.clone(),
         image,
         visible: None,

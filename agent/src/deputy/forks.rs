@@ -162,7 +162,7 @@ impl Away<'_> {
             memory: ProcessMemory::open(pid)?,
             scratch: self.deputy.scratch.clone(),
             own_instruction: self.deputy.own_instruction,
-            mappings: self.deputy.mappings.clone(),
+            objects: self.deputy.objects.clone(),
             image: self.deputy.image.clone(),
             signal_actions,
             visible: Some("fork"),

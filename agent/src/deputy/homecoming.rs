@@ -2,7 +2,8 @@
 //!
 //! 1. All threads of the deputy are stopped; a call under way is finished or given up, to be made again.
 //! 2. Break, stack and mappings become the guest's.
-//! 3. The pages arrive: what differs is written, what the guest no longer has is cleared.
+//! 3. The pages and the contents of shared objects arrive: what differs is written, what the guest no longer
+//!    has is cleared.
 //! 4. What calls have left in memory after the guest had stopped is written.
 //! 5. Per thread: alternate stack, robust list, address to clear, rseq, if they have changed.
 //! 6. Signals that the guest has not heard are queued again; the scratch area goes.
@@ -12,10 +13,13 @@ use std::time::{Duration, Instant};
 
 use crate::migrate::capture::restart;
 use crate::migrate::channel::Message;
-use crate::migrate::image::{PAGE_BYTES, ProcessImage, ThreadImage, UndeliveredSignal, Waiting};
+use crate::migrate::image::{
+    PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END, UndeliveredSignal, Waiting,
+};
+use crate::migrate::objects;
 use crate::migrate::pages::{self, PageMap};
 use crate::migrate::{extended_state, inject};
-use crate::process::maps::{self, Mapping};
+use crate::process::smaps::{self, MappingDetail};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
@@ -25,9 +29,9 @@ use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 
 use super::away::{Away, Fate, Step, Trouble};
-use super::departure;
 use super::in_flight::CallOutcome;
 use super::layout;
+use super::objects::Incoming;
 use super::threads::DeputyState;
 
 /// How long the guest's pages may be on their way without any arriving.
@@ -45,6 +49,15 @@ pub(super) struct Homecoming {
     pub(super) outcomes: Vec<(ThreadId, CallOutcome)>,
     /// Memory whose contents are the deputy's own.
     pub(super) own_memory: Vec<std::ops::Range<u64>>,
+}
+
+/// What is done about guard pages: the advice of madvise(2) for it.
+#[derive(Clone, Copy)]
+enum Guards {
+    /// MADV_GUARD_INSTALL.
+    Install = 102,
+    /// MADV_GUARD_REMOVE.
+    Remove = 103,
 }
 
 impl Away<'_> {
@@ -76,8 +89,10 @@ impl Away<'_> {
             own_memory: Vec::new(),
         };
         self.stop_all(&mut homecoming)?;
-        self.adapt_layout(&homecoming.image)?;
+        self.adapt_layout(&homecoming)?;
+        self.settle_guards(&homecoming.image, Guards::Remove)?;
         self.receive_pages(&homecoming)?;
+        self.settle_guards(&homecoming.image, Guards::Install)?;
         for (_, outcome) in &mut homecoming.outcomes {
             self.write_results(outcome);
         }
@@ -181,7 +196,8 @@ impl Away<'_> {
         }
     }
 
-    fn adapt_layout(&mut self, image: &ProcessImage) -> Result<(), Trouble> {
+    fn adapt_layout(&mut self, homecoming: &Homecoming) -> Result<(), Trouble> {
+        let image = &homecoming.image;
         let pid = self.deputy.pid;
         let shared = self.deputy.scratch.shared;
         for thread in &self.deputy.threads {
@@ -195,25 +211,70 @@ impl Away<'_> {
             shared.call(pid, number::SYS_time, [lowest, 0, 0, 0, 0, 0])?;
         }
         let present = self.present_mappings()?;
-        let area = self.deputy.scratch.range();
-        let mut change = layout::change(&present, &image.mappings, &area);
+        let mut own = homecoming.own_memory.clone();
+        own.push(self.deputy.scratch.range());
+        let (objects, unknown) = (&self.deputy.objects, image.advice_unknown);
+        let mut change = layout::change(&present, &image.mappings, objects, unknown, &own);
+        if let Some(address) = change.missing {
+            return Err(Trouble::Protocol(format!(
+                "what the guest has at {address:#x} is not at home"
+            )));
+        }
         shared.run(pid, &self.deputy.memory, &mut change.calls)?;
         let failed = change
             .calls
             .iter()
             .find(|call| (-4095..0).contains(&call.result));
-        match failed {
-            None => Ok(()),
-            Some(call) => Err(Trouble::Protocol(format!(
+        if let Some(call) = failed {
+            return Err(Trouble::Protocol(format!(
                 "memory at {:#x} cannot be made as the guest had it: {}",
                 call.arguments[0],
                 std::io::Error::from_raw_os_error(-call.result as i32)
-            ))),
+            )));
         }
+        shared.run(pid, &self.deputy.memory, &mut change.advice)?;
+        for call in change.advice.iter().filter(|call| call.result < 0) {
+            log::debug!(
+                "advice on memory at {:#x} is not given: errno {}",
+                call.arguments[0],
+                -call.result
+            );
+        }
+        Ok(())
     }
 
-    fn present_mappings(&self) -> Result<Vec<Mapping>, Trouble> {
-        maps::read(self.deputy.pid.cast_unsigned())
+    /// Guard pages that the guest no longer has make room for contents before these arrive; new ones are made
+    /// when nothing more arrives.
+    fn settle_guards(&self, image: &ProcessImage, what: Guards) -> Result<(), Trouble> {
+        let pid = self.deputy.pid;
+        let present = PageMap::open(pid)?.guards(&(0..USER_ADDRESS_END))?;
+        let (Some(wanted), Some(present)) = (&image.guards, present) else {
+            return Ok(());
+        };
+        let present: Vec<(u64, u64)> = present.iter().map(|run| (run.start, run.end)).collect();
+        let parts = match what {
+            Guards::Remove => layout::uncovered(&present, wanted),
+            Guards::Install => layout::uncovered(wanted, &present),
+        };
+        let call = |part: &std::ops::Range<u64>| {
+            let arguments = [part.start, part.end - part.start, what as u64, 0, 0, 0];
+            Call::new(number::SYS_madvise, arguments)
+        };
+        let mut calls: Vec<Call> = parts.iter().map(call).collect();
+        let shared = self.deputy.scratch.shared;
+        shared.run(pid, &self.deputy.memory, &mut calls)?;
+        for call in calls.iter().filter(|call| call.result < 0) {
+            log::warn!(
+                "guard pages at {:#x} are not as they were: errno {}",
+                call.arguments[0],
+                -call.result
+            );
+        }
+        Ok(())
+    }
+
+    fn present_mappings(&self) -> Result<Vec<MappingDetail>, Trouble> {
+        smaps::read(self.deputy.pid.cast_unsigned())
             .map_err(|error| Trouble::Protocol(error.to_string()))
     }
 
@@ -221,6 +282,8 @@ impl Away<'_> {
         let present = self.present_mappings()?;
         let page_map = PageMap::open(self.deputy.pid)?;
         let image = &homecoming.image;
+        let (pid, objects) = (self.deputy.pid, &self.deputy.objects);
+        let mut incoming = Incoming::new(pid, &image.mappings, &present, objects)?;
         let mut behind = 0;
         let mut count = 0;
         loop {
@@ -244,7 +307,12 @@ impl Away<'_> {
                     count += payload.len() as u64 / PAGE_BYTES;
                     behind = end;
                 }
+                ToDeputy::ObjectPages { object, offset } => {
+                    incoming.write(object, offset, &payload)?;
+                    count += payload.len() as u64 / PAGE_BYTES;
+                }
                 ToDeputy::PagesEnd { count: sent } if sent == count => {
+                    incoming.finish()?;
                     return self.clear(&present, homecoming, behind..u64::MAX, &page_map);
                 }
                 ToDeputy::Usage { .. } => {}
@@ -288,19 +356,21 @@ impl Away<'_> {
         Ok(())
     }
 
-    /// Clears what the deputy has of the program's memory within `range`: the guest has nothing there.
+    /// Makes the deputy's private memory within `range` what it began as: the guest has nothing of its own
+    /// there.
     fn clear(
         &self,
-        present: &[Mapping],
+        present: &[MappingDetail],
         homecoming: &Homecoming,
         range: std::ops::Range<u64>,
         page_map: &PageMap,
     ) -> Result<(), Trouble> {
-        let first = present.partition_point(|mapping| mapping.end <= range.start);
-        for mapping in present[first..]
-            .iter()
-            .take_while(|mapping| mapping.start < range.end)
-        {
+        let first = present.partition_point(|detail| detail.mapping.end <= range.start);
+        for detail in &present[first..] {
+            let mapping = &detail.mapping;
+            if mapping.start >= range.end {
+                break;
+            }
             let part = mapping.start.max(range.start)..mapping.end.min(range.end);
             let is_programs = !mapping.kind.is_kernel_provided()
                 && !self.deputy.scratch.range().contains(&mapping.start)
@@ -309,10 +379,29 @@ impl Away<'_> {
                 .own_memory
                 .iter()
                 .any(|own| own.contains(&part.start));
-            if is_programs && !is_own {
-                let file_backed = departure::is_file_backed(mapping);
-                pages::clear(&self.deputy.memory, page_map, &part, file_backed)?;
+            if !is_programs || is_own || mapping.shared {
+                continue;
             }
+            if objects::identity(mapping).is_none() {
+                pages::clear(&self.deputy.memory, page_map, &part)?;
+                continue;
+            }
+            for copies in pages::own_copies(page_map, &part)? {
+                self.forget_copies(&copies)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Throws away the process's own copies of an object's pages: the guest has done so (MADV_DONTNEED).
+    fn forget_copies(&self, range: &std::ops::Range<u64>) -> Result<(), Trouble> {
+        const MADV_DONTNEED: u64 = 4;
+        let arguments = [range.start, range.end - range.start, MADV_DONTNEED, 0, 0, 0];
+        let (pid, shared) = (self.deputy.pid, self.deputy.scratch.shared);
+        let result = shared.call(pid, number::SYS_madvise, arguments)?;
+        if result < 0 {
+            // Locked memory keeps its pages; the guest's are locked as well, and were sent.
+            log::debug!("pages at {:#x} stay: errno {}", range.start, -result);
         }
         Ok(())
     }

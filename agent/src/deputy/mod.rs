@@ -2,7 +2,8 @@
 //!
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
-//! out, [`calls`] executes what the guest forwards, [`forks`] makes its threads and processes, [`signals`]
+//! out, [`calls`] executes what the guest forwards, [`mapping`] maps what it maps, [`objects`]
+//! knows the files and the shared memory behind that, [`forks`] makes its threads and processes, [`signals`]
 //! hears for it, [`homecoming`] puts it back into the original process, [`loss`] decides what becomes of
 //! it when its node is lost, [`following`] sends on what it executes.
 
@@ -16,6 +17,8 @@ pub mod homecoming;
 pub mod in_flight;
 pub mod layout;
 pub mod loss;
+pub mod mapping;
+pub mod objects;
 pub mod scratch;
 pub mod signals;
 pub mod supervisor;

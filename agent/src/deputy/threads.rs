@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::migrate::image::{ProcessImage, ThreadImage};
 use crate::migrate::process_memory::ProcessMemory;
-use crate::process::maps::Mapping;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
@@ -12,6 +11,7 @@ use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
+use super::objects::DeputyObjects;
 use super::scratch::DeputyScratch;
 
 /// The deputy: the original process, its memory as it was at departure.
@@ -26,8 +26,8 @@ pub struct Deputy {
     pub scratch: DeputyScratch,
     /// A `syscall` instruction of the process's own, in its vDSO.
     pub own_instruction: u64,
-    /// Its mappings at departure.
-    pub mappings: Vec<Mapping>,
+    /// What stands behind its mappings.
+    pub objects: DeputyObjects,
     /// Its image at departure, without the threads (each has its own).
     pub image: ProcessImage,
     /// What each signal does now: entry n-1 is signal n's.

@@ -73,6 +73,9 @@ fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Gue
         let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
         match message.header {
             ToGuest::Pages { address, .. } => builder.write_pages(address, &message.payload)?,
+            ToGuest::ObjectPages { object, offset, .. } => {
+                builder.write_object(object, offset, &message.payload)?;
+            }
             ToGuest::PagesEnd { count } if count == builder.pages() => break,
             ToGuest::PagesEnd { .. } => {
                 return Err(Trouble::Protocol("pages were lost on their way".to_owned()));
@@ -121,6 +124,8 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         leader: threads[0].thread,
         threads,
         memory: built.memory,
+        files: built.files,
+        advice_refused: built.advice_refused,
         scratch,
         signal_actions: built.image.signal_actions,
         vdso: code,

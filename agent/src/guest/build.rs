@@ -4,9 +4,9 @@
 //! 2. The empty guest's own traces go: rseq registration, robust list, descriptors, all mappings but the
 //!    vDSO.
 //! 3. The vDSO moves to where the program knows it.
-//! 4. The program's mappings are made: private, anonymous, empty.
-//! 5. (The pages arrive and are written, see [`Builder::write_pages`].)
-//! 6. Memory layout, signal actions, name, CPUs.
+//! 4. The program's mappings are made (`program_memory`).
+//! 5. (The contents arrive and are written, see [`Builder::write_pages`] and [`Builder::write_object`].)
+//! 6. Guard pages, locks, memory layout, signal actions, name, CPUs.
 //! 7. The other threads, with their ids.
 //! 8. Per thread: rseq, robust list, address to clear, alternate stack; capabilities dropped.
 //! 9. No new privileges, seccomp filter, for all threads at once.
@@ -15,6 +15,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::migrate::advice::Advice;
 use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
@@ -28,6 +29,7 @@ use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalSet, numbers};
 use crate::sys::vdso as own_vdso;
 
 use super::filter;
+use super::memory_files::MemoryFiles;
 use super::vdso::{self, VdsoPlan};
 
 /// Why no guest could be made.
@@ -75,24 +77,26 @@ const PROT_READ_WRITE: u64 = 3;
 const PROT_READ_EXECUTE: u64 = 5;
 const MAP_PRIVATE: u64 = 0x02;
 const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_GROWSDOWN: u64 = 0x100;
 const MAP_NORESERVE: u64 = 0x4000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 
 /// No descriptor.
-const NO_FD: u64 = u64::MAX;
+pub(super) const NO_FD: u64 = u64::MAX;
 
 /// Longest code of a vDSO, in bytes.
 const VDSO_BYTES_MAX: usize = 64 << 10;
 
 /// A guest under construction.
 pub struct Builder {
-    guest: ThreadId,
-    memory: ProcessMemory,
-    scratch: Scratch,
-    image: Box<ProcessImage>,
+    pub(super) guest: ThreadId,
+    pub(super) memory: ProcessMemory,
+    pub(super) scratch: Scratch,
+    pub(super) image: Box<ProcessImage>,
+    pub(super) files: MemoryFiles,
+    /// Advice that this kernel cannot give.
+    pub(super) advice_refused: Advice,
     possible_cpus: u32,
-    pages: u64,
+    pub(super) pages: u64,
 }
 
 /// A guest's thread: as this node numbers it, and its image.
@@ -109,6 +113,10 @@ pub struct Built {
     pub threads: Vec<BuiltThread>,
     /// Its memory.
     pub memory: ProcessMemory,
+    /// What stands behind its mappings.
+    pub files: MemoryFiles,
+    /// What of the image this kernel cannot do: see [`ProcessImage`].
+    pub advice_refused: Advice,
     /// What it was made from; its threads have been moved to `threads`.
     pub image: ProcessImage,
 }
@@ -123,11 +131,13 @@ impl Builder {
     ) -> Result<Builder, BuildError> {
         image.validate().map_err(BuildError::Image)?;
         let memory = ProcessMemory::open(guest).map_err(|error| BuildError::Io("memory", error))?;
-        let builder = Builder {
+        let mut builder = Builder {
             guest,
             memory,
             scratch,
             image,
+            files: MemoryFiles::default(),
+            advice_refused: Advice::NONE,
             possible_cpus,
             pages: 0,
         };
@@ -224,33 +234,6 @@ impl Builder {
         }
     }
 
-    fn map_program(&self) -> Result<(), BuildError> {
-        let base = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-        let mut calls: Vec<Call> = self
-            .image
-            .mappings
-            .iter()
-            .map(|mapping| {
-                let flags = if mapping.grows_down {
-                    base | MAP_GROWSDOWN
-                } else {
-                    base
-                };
-                let protection = u64::from(mapping.protection);
-                let arguments = [mapping.start, mapping.length(), protection, flags, NO_FD, 0];
-                Call::new(number::SYS_mmap, arguments)
-            })
-            .collect();
-        self.scratch.run(self.guest, &self.memory, &mut calls)?;
-        calls.iter().try_for_each(|call| {
-            expect(
-                call.result,
-                call.arguments[0].cast_signed(),
-                "mapping the program's memory",
-            )
-        })
-    }
-
     /// Step 5: some of the program's pages.
     pub fn write_pages(&mut self, address: u64, contents: &[u8]) -> Result<(), BuildError> {
         let malformed = || BuildError::Impossible("home sent pages outside the program".into());
@@ -277,6 +260,8 @@ impl Builder {
     /// Steps 6 to 10. `choose_next_id` is not needed: while the guest has its capabilities it chooses
     /// its threads' ids by clone3(2).
     pub fn finish(mut self) -> Result<Built, BuildError> {
+        self.files.all_filled();
+        self.guard_and_lock()?;
         self.settle_process()?;
         let mut threads = Vec::with_capacity(self.image.threads.len());
         for (index, image) in std::mem::take(&mut self.image.threads)
@@ -300,6 +285,8 @@ impl Builder {
         Ok(Built {
             threads,
             memory: self.memory,
+            files: self.files,
+            advice_refused: self.advice_refused,
             image: *self.image,
         })
     }
@@ -475,14 +462,14 @@ impl Builder {
             .map_err(|error| BuildError::Impossible(error.to_string()))
     }
 
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BuildError> {
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BuildError> {
         self.memory
             .write(address, bytes)
             .map_err(|error| BuildError::Io("writing memory", error))
     }
 
     /// Runs calls of which each must succeed.
-    fn run_all(&self, calls: &mut [Call], what: &'static str) -> Result<(), BuildError> {
+    pub(super) fn run_all(&self, calls: &mut [Call], what: &'static str) -> Result<(), BuildError> {
         self.scratch.run(self.guest, &self.memory, calls)?;
         match calls.iter().find(|call| (-4095..0).contains(&call.result)) {
             Some(call) => Err(BuildError::Call(what, -call.result)),
@@ -491,7 +478,7 @@ impl Builder {
     }
 }
 
-fn expect(result: i64, wanted: i64, what: &'static str) -> Result<(), BuildError> {
+pub(super) fn expect(result: i64, wanted: i64, what: &'static str) -> Result<(), BuildError> {
     if result == wanted {
         Ok(())
     } else {

@@ -103,6 +103,11 @@ impl Stay<'_> {
             let cause = "it makes a process of a kind that is made on the home node";
             return self.go_home_for(trap, cause.to_owned());
         };
+        if !request.is_thread() && self.has_shared_memory()? {
+            // Each of the two would go home with contents of its own, at a time of its own.
+            let cause = "it makes a process that has its shared memory, too";
+            return self.go_home_for(trap, cause.to_owned());
+        }
         let (tid, mask, call) = (trap.tid, self.current_mask(trap.thread)?, self.next_call());
         if request.is_thread() {
             self.await_return(trap, call, None, Completion::StartThread);
@@ -364,6 +369,8 @@ impl Stay<'_> {
                 is_exiting: false,
             }],
             memory: ProcessMemory::open(leader)?,
+            files: self.guest.files.of_child(),
+            advice_refused: self.guest.advice_refused,
             scratch: self.guest.scratch,
             signal_actions,
             vdso: self.guest.vdso.clone(),

@@ -2,14 +2,15 @@
 //!
 //! 1. All threads stop, outside the vDSO; those on their way through exit(2) are awaited.
 //! 2. The image is captured; a thread that awaits a call's return stays inside that call.
-//! 3. Image, undelivered signals and all pages with contents are sent.
+//! 3. Image, undelivered signals, all pages with contents of the guest's own, and shared objects are sent.
 
 use std::time::{Duration, Instant};
 
 use crate::migrate::capture::{self, ThreadToCapture, restart};
 use crate::migrate::freeze;
 use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
-use crate::migrate::pages::{self, PageMap, Region};
+use crate::migrate::objects::Sources;
+use crate::migrate::pages::{self, PageMap};
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::ToDeputy;
@@ -44,7 +45,10 @@ impl Stay<'_> {
             .collect();
         let (memory, scratch) = (&self.guest.memory, &self.guest.scratch);
         let images = capture::capture_threads(&threads, memory)?;
-        let mut image = capture::capture_process(&threads, images, memory, scratch)?;
+        let (mut image, details) =
+            capture::capture_process(&threads, images, memory, scratch, &mut self.guest.files)?;
+        image.objects = self.guest.files.images();
+        image.advice_unknown = self.guest.advice_refused;
         image.mappings.retain(|mapping| {
             !self
                 .guest
@@ -64,14 +68,9 @@ impl Stay<'_> {
                     .map(move |&info| UndeliveredSignal { tid, info })
             })
             .collect();
-        let regions: Vec<Region> = image
-            .mappings
-            .iter()
-            .map(|mapping| Region {
-                range: mapping.start..mapping.end,
-                file_backed: false,
-            })
-            .collect();
+        let regions = pages::regions(&image.mappings, &details);
+        let sources = Sources::open(self.guest.leader, &image.mappings, &details)?;
+        let mappings = image.mappings.clone();
         let signals_received = self.guest.signals_received;
         let image = Box::new(image);
         let header = ToDeputy::Homecoming {
@@ -92,6 +91,17 @@ impl Stay<'_> {
                 count += contents.len() as u64 / PAGE_BYTES;
                 self.channel
                     .send(&ToDeputy::Pages { address }, contents)
+                    .map_err(Trouble::from)
+            },
+        )?;
+        sources.send_all(
+            &mappings,
+            &self.guest.memory,
+            true,
+            |object, offset, bytes| {
+                count += bytes.len() as u64 / PAGE_BYTES;
+                self.channel
+                    .send(&ToDeputy::ObjectPages { object, offset }, bytes)
                     .map_err(Trouble::from)
             },
         )?;

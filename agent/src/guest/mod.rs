@@ -3,7 +3,8 @@
 //! [`supervisor`] is the process that serves a guest, and the guests that it forks, on this node.
 //! [`clocks`] compares this node's clocks with home's, [`sandbox`] makes an empty guest in namespaces of
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
-//! decides which calls it makes here, [`trap`] handles all others, [`forks`] those that make threads and
+//! decides which calls it makes here, [`trap`] handles all others, [`mapping`] mmap(2) and its
+//! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
 //! processes, [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
 
 pub mod arrival;
@@ -12,6 +13,9 @@ pub mod clocks;
 pub mod filter;
 pub mod forks;
 pub mod homecoming;
+pub mod mapping;
+pub mod memory_files;
+mod program_memory;
 pub mod sandbox;
 pub mod signals;
 pub mod stay;

@@ -109,12 +109,18 @@ impl Stay<'_> {
                 self.write_changed(&changed, &payload)?;
                 self.on_return(tid, FINISHING_CALL, result, &[], signal)
             }
-            ToGuest::Pages { address, .. } => {
-                // The contents of a file that the guest is mapping; it may have unmapped it already.
-                if let Err(error) = self.guest.memory.write(address, &payload) {
-                    log::debug!("a mapped file's page at {address:#x} has no place: {error}");
-                }
+            ToGuest::Object { tid, object } => {
+                self.on_object(tid, object)?;
                 Ok(Next::Continue)
+            }
+            ToGuest::ObjectPages { object, offset, .. } => {
+                if self.guest.files.fill(object, offset, &payload)? {
+                    Ok(Next::Continue)
+                } else {
+                    Err(Trouble::Protocol(format!(
+                        "home sent contents of object {object}, which is not being mapped"
+                    )))
+                }
             }
             ToGuest::Signal { tid, info } => self.on_signal_from_home(tid, info),
             ToGuest::Stopped { is_stopped, .. } => self.hold(is_stopped),
@@ -124,6 +130,7 @@ impl Stay<'_> {
             ToGuest::Prepare(_)
             | ToGuest::Clocks { .. }
             | ToGuest::Depart { .. }
+            | ToGuest::Pages { .. }
             | ToGuest::Commit => Err(Trouble::Protocol(
                 "home begins a migration that is long over".to_owned(),
             )),

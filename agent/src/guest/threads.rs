@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
+use crate::migrate::advice::Advice;
 use crate::migrate::inject::Scratch;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Plan;
+
+use super::memory_files::MemoryFiles;
 
 /// The guest.
 pub struct Guest {
@@ -21,6 +24,10 @@ pub struct Guest {
     pub threads: Vec<GuestThread>,
     /// Its memory.
     pub memory: ProcessMemory,
+    /// What stands behind its mappings.
+    pub files: MemoryFiles,
+    /// Advice that this kernel cannot give: home remembers it.
+    pub advice_refused: Advice,
     /// Where injected code lies.
     pub scratch: Scratch,
     /// What each signal does: entry n-1 is signal n's.
@@ -113,13 +120,34 @@ pub enum Completion {
     StartThread,
     /// As [`Self::StartThread`], for a new process.
     Fork,
-    /// A file mapping: the memory is there, home sends the contents. Undone if home failed.
-    MapFile {
+    /// Maps the file that home has mapped.
+    MapFile(MapFile),
+    /// Shared memory is there already. Undone if home failed.
+    MapShared {
         /// Where.
         start: u64,
         /// How long.
         length: u64,
     },
+    /// The call has been made here, with this result; home was told.
+    Made(u64),
+}
+
+/// A file mapping under way: the arguments of mmap(2), and what they have become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapFile {
+    /// Where room is kept for it.
+    pub start: u64,
+    /// Its length in whole pages.
+    pub length: u64,
+    /// PROT_* bits.
+    pub protection: u64,
+    /// MAP_* bits, as the program gave them.
+    pub flags: u64,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// The number of the object that it shows.
+    pub object: u64,
 }
 
 /// The number of the call that a thread was in when it left home; forwarded ones begin with 1.

@@ -79,7 +79,9 @@ impl Stay<'_> {
                 (SpecialCall::Exec, Some(forward)) => {
                     self.forward(&trap, forward, Completion::Result)
                 }
-                (SpecialCall::Mmap, _) => self.map_file(&trap),
+                (SpecialCall::Mmap, _) => self.map(&trap),
+                (SpecialCall::Remap, _) => self.remap(&trap),
+                (SpecialCall::Lock, _) => self.lock(&trap),
                 (SpecialCall::SignalAction, _) => self.change_action(&trap),
                 (SpecialCall::SignalMask, _) => self.run_here_and_tell_mask(&trap),
                 (SpecialCall::Exit, _) => self.exit_thread(&trap),
@@ -115,7 +117,7 @@ impl Stay<'_> {
         }
     }
 
-    fn run_here(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+    pub(super) fn run_here(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         self.guest.run(trap.thread, 0)?;
         Ok(Next::Continue)
     }
@@ -220,7 +222,7 @@ impl Stay<'_> {
     }
 
     /// Lets the trapped call run here up to its end.
-    fn finish_here(&mut self, thread: ThreadId) -> Result<Registers, Trouble> {
+    pub(super) fn finish_here(&mut self, thread: ThreadId) -> Result<Registers, Trouble> {
         loop {
             ptrace::resume_to_call(thread, 0)?;
             match wait::wait_for(thread)? {
@@ -306,79 +308,6 @@ impl Stay<'_> {
         if let Some(known) = self.guest.signal_actions.get_mut(signal as usize - 1) {
             *known = action;
         }
-        Ok(Next::Continue)
-    }
-
-    /// Maps fresh memory here over what may be a file at home, and tells home.
-    fn map_fresh(&mut self, trap: &Trap) -> Result<Next, Trouble> {
-        let registers = self.finish_here(trap.thread)?;
-        if !(-4095..0).contains(&registers.result()) {
-            let [_, length, protection, ..] = trap.arguments;
-            let header = ToDeputy::MapFresh {
-                tid: trap.tid,
-                start: registers.rax,
-                length: length.next_multiple_of(crate::migrate::image::PAGE_BYTES),
-                protection,
-            };
-            self.channel.send(&header, &[])?;
-        }
-        self.run_here(trap)
-    }
-
-    /// Maps fresh memory here and the file at home, at the same address; home sends the contents.
-    fn map_file(&mut self, trap: &Trap) -> Result<Next, Trouble> {
-        const MAP_TYPE: u64 = 0x0f;
-        const MAP_SHARED: u64 = 0x01;
-        const MAP_PRIVATE: u64 = 0x02;
-        const MAP_SHARED_VALIDATE: u64 = 0x03;
-        const PROT_WRITE: u64 = 0x02;
-        const MAP_FIXED: u64 = 0x10;
-        const MAP_ANONYMOUS: u64 = 0x20;
-        const MAP_GROWSDOWN: u64 = 0x100;
-        const MAP_LOCKED: u64 = 0x2000;
-        const MAP_HUGETLB: u64 = 0x40000;
-        const SPECIAL: u64 = MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB;
-        let [_, length, protection, flags, descriptor, offset] = trap.arguments;
-        // What is only read is as good as private; home looks whether it could be written.
-        let is_read_only = protection & PROT_WRITE == 0;
-        let is_copy = match flags & MAP_TYPE {
-            MAP_PRIVATE => true,
-            MAP_SHARED | MAP_SHARED_VALIDATE => is_read_only && flags & MAP_ANONYMOUS == 0,
-            _ => false,
-        };
-        if !is_copy || flags & SPECIAL != 0 {
-            return self.go_home_for(trap, "it maps shared or special memory".to_owned());
-        }
-        if flags & MAP_ANONYMOUS != 0 {
-            return self.map_fresh(trap);
-        }
-        let mut registers = trap.registers;
-        registers.r10 = flags & !MAP_TYPE | MAP_PRIVATE | MAP_ANONYMOUS;
-        registers.r8 = u64::MAX;
-        registers.r9 = 0;
-        ptrace::set_registers(trap.thread, &registers)?;
-        let mut registers = self.finish_here(trap.thread)?;
-        registers.set_arguments(trap.arguments);
-        ptrace::set_registers(trap.thread, &registers)?;
-        let start = registers.rax;
-        if (-4095..0).contains(&registers.result()) {
-            return self.run_here(trap);
-        }
-        let mask = self.current_mask(trap.thread)?;
-        let call = self.next_call();
-        let length = length.next_multiple_of(crate::migrate::image::PAGE_BYTES);
-        self.await_return(trap, call, None, Completion::MapFile { start, length });
-        let arguments = [length, protection, flags | MAP_FIXED, descriptor, offset];
-        self.channel.send(
-            &ToDeputy::MapFile {
-                tid: trap.tid,
-                call,
-                start,
-                arguments,
-                mask,
-            },
-            &[],
-        )?;
         Ok(Next::Continue)
     }
 
@@ -497,19 +426,11 @@ impl Stay<'_> {
                 self.guest.run(thread, 0)?;
                 Ok(Next::Continue)
             }
-            Completion::MapFile { start, length } if (-4095..0).contains(&result) => {
-                self.unmap(thread, start, length)?;
-                if result != restart::ERESTARTNOINTR {
-                    return self.resume_with(thread, result);
-                }
-                let mut registers = ptrace::registers(thread)?;
-                registers.rewind_to_call(pending.number);
-                ptrace::set_registers(thread, &registers)?;
-                self.set_state(thread, ThreadState::Stopped);
-                Ok(Next::GoHome(Some(
-                    "it maps a file that it may write to, shared".to_owned(),
-                )))
+            Completion::MapFile(map) => self.map_returned(thread, pending.number, map, result),
+            Completion::MapShared { start, length } => {
+                self.shared_map_returned(thread, pending.number, (start, length), result)
             }
+            Completion::Made(here) => self.resume_with(thread, here.cast_signed()),
             _ => self.resume_with(thread, result),
         }
     }
@@ -586,17 +507,6 @@ impl Stay<'_> {
         };
         self.channel.send(&header, &payload)?;
         Ok(Next::Continue)
-    }
-
-    fn unmap(&mut self, thread: ThreadId, start: u64, length: u64) -> Result<(), Trouble> {
-        let mask = ptrace::signal_mask(thread)?;
-        ptrace::set_signal_mask(thread, SignalSet::ALL)?;
-        let arguments = [start, length, 0, 0, 0, 0];
-        self.guest
-            .scratch
-            .call(thread, number::SYS_munmap, arguments)?;
-        ptrace::set_signal_mask(thread, mask)?;
-        Ok(())
     }
 
     pub(super) fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {

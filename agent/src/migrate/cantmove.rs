@@ -10,10 +10,13 @@
 
 mod nodes;
 mod observation;
+mod sharing;
 
 pub use nodes::{compare_nodes, compare_pids};
 pub use observation::{ExamineError, Namespaces, Observation, Program, Thread, Tracer, Word};
+pub use sharing::{Peer, SharedObject};
 
+use crate::migrate::objects;
 use crate::process::auxv::KEY_SECURE;
 use crate::process::descriptors::Target;
 use crate::process::maps::MappingKind;
@@ -205,7 +208,8 @@ impl Observation {
             let mut found = self
                 .mappings
                 .iter()
-                .filter(|detail| Obstacle::of(detail) == Some(obstacle));
+                .filter(|detail| Obstacle::of(detail) == Some(obstacle))
+                .filter(|detail| !self.has_alone(detail));
             let Some(first) = found.next() else { continue };
             let others = match found.count() {
                 0 => String::new(),
@@ -214,14 +218,37 @@ impl Observation {
             };
             let (code, what, remedy) = obstacle.words();
             let mapping = &first.mapping;
+            let sharers = self.shared_object(first);
+            let sharers = sharers.and_then(|object| object.others(self.stat.pid));
+            let sharers = sharers.map_or(String::new(), |text| format!("{text}; "));
             reasons.push(reason(
                 code,
                 format!(
-                    "it has {what} ({} at {:x}{others}); {remedy}",
+                    "it has {what} ({} at {:x}{others}); {sharers}{remedy}",
                     mapping.kind, mapping.start
                 ),
             ));
         }
+    }
+
+    /// What stands behind a shared and writable mapping.
+    fn shared_object(&self, detail: &MappingDetail) -> Option<&SharedObject> {
+        let identity = objects::identity(&detail.mapping)?;
+        let known = self.shared.iter();
+        known
+            .filter(|_| objects::is_shared(detail))
+            .find(|object| object.identity == identity)
+    }
+
+    /// Whether a mapping is of shared memory that nobody else has: that travels.
+    fn has_alone(&self, detail: &MappingDetail) -> bool {
+        let obstacle = Obstacle::of(detail);
+        matches!(
+            obstacle,
+            Some(Obstacle::SharedMemory | Obstacle::SharedFile)
+        ) && self
+            .shared_object(detail)
+            .is_some_and(SharedObject::is_exclusive)
     }
 
     fn judge_descriptors(&self, reasons: &mut Vec<Reason>) {
@@ -355,7 +382,7 @@ impl Obstacle {
             Obstacle::SharedMemory => (
                 "shared-memory",
                 "memory that other processes can share",
-                "it can move once it has unmapped that",
+                "it can move once nobody else can, or once it has unmapped that",
             ),
             Obstacle::SharedFile => (
                 "shared-file",

@@ -9,7 +9,8 @@
 
 use std::io;
 
-use crate::process::maps::{self, Mapping, MappingKind};
+use crate::process::maps::MappingKind;
+use crate::process::smaps::{self, MappingDetail};
 use crate::process::{ReadError, stat};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
@@ -19,10 +20,14 @@ use crate::sys::robust_list;
 use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalSet, numbers};
 use crate::syscall::{self, Class};
 
+use super::advice::Advice;
 use super::image::{
-    MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, VdsoImage, Waiting,
+    MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, USER_ADDRESS_END, VdsoImage,
+    Waiting,
 };
 use super::inject::{InjectError, Scratch};
+use super::objects::Objects;
+use super::pages::PageMap;
 use super::process_memory::ProcessMemory;
 
 /// Why no image could be made.
@@ -171,22 +176,31 @@ pub fn capture_process(
     mut images: Vec<ThreadImage>,
     memory: &ProcessMemory,
     scratch: &Scratch,
-) -> Result<ProcessImage, CaptureError> {
+    objects: &mut dyn Objects,
+) -> Result<(ProcessImage, Vec<MappingDetail>), CaptureError> {
     let leader = threads[0];
     let (signal_actions, brk) = capture_actions(leader.thread, memory, scratch)?;
     for (thread, image) in threads.iter().zip(&mut images) {
         capture_addresses(thread.thread, memory, scratch, image)?;
     }
     let pid = leader.thread.cast_unsigned();
-    let mappings = maps::read(pid).map_err(CaptureError::Process)?;
-    Ok(ProcessImage {
+    let details = smaps::read(pid).map_err(CaptureError::Process)?;
+    let guards = PageMap::open(leader.thread)
+        .and_then(|page_map| page_map.guards(&(0..USER_ADDRESS_END)))
+        .map_err(|error| CaptureError::Thread(leader.thread, error))?;
+    let image = ProcessImage {
         pid: leader.tid,
         threads: images,
-        mappings: mapping_images(&mappings, scratch),
+        mappings: mapping_images(&details, scratch, objects),
+        objects: Vec::new(),
+        guards: guards.map(|runs| runs.iter().map(|run| (run.start, run.end)).collect()),
+        advice_unknown: Advice::NONE,
+        lock_limit_bytes: 0,
         signal_actions,
         memory_layout: memory_layout(pid, brk)?,
-        vdso: vdso_image(&mappings, memory),
-    })
+        vdso: vdso_image(&details, memory),
+    };
+    Ok((image, details))
 }
 
 fn capture_registers(
@@ -326,24 +340,29 @@ fn capture_addresses(
     Ok(())
 }
 
-fn mapping_images(mappings: &[Mapping], scratch: &Scratch) -> Vec<MappingImage> {
-    mappings
+fn mapping_images(
+    details: &[MappingDetail],
+    scratch: &Scratch,
+    objects: &mut dyn Objects,
+) -> Vec<MappingImage> {
+    details
         .iter()
-        .filter(|mapping| !mapping.kind.is_kernel_provided() && !scratch.contains(mapping.start))
-        .map(|mapping| MappingImage {
-            start: mapping.start,
-            end: mapping.end,
-            protection: u32::from(mapping.read)
-                | u32::from(mapping.write) << 1
-                | u32::from(mapping.execute) << 2,
-            grows_down: mapping.kind == MappingKind::Stack,
+        .filter(|MappingDetail { mapping, .. }| {
+            !mapping.kind.is_kernel_provided() && !scratch.contains(mapping.start)
+        })
+        .map(|detail| MappingImage {
+            start: detail.mapping.start,
+            end: detail.mapping.end,
+            protection: detail.mapping.protection(),
+            advice: Advice::of(detail.flags),
+            backing: objects.backing(detail),
         })
         .collect()
 }
 
-fn vdso_image(mappings: &[Mapping], memory: &ProcessMemory) -> VdsoImage {
+fn vdso_image(details: &[MappingDetail], memory: &ProcessMemory) -> VdsoImage {
     let mut image = VdsoImage::default();
-    for mapping in mappings {
+    for MappingDetail { mapping, .. } in details {
         match mapping.kind {
             MappingKind::Vdso => {
                 image.start = mapping.start;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::migrate::advice::Advice;
 use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 
@@ -18,6 +19,14 @@ pub struct ProcessImage {
     pub threads: Vec<ThreadImage>,
     /// The mappings, ascending and without overlap; the vDSO and its data are not among them.
     pub mappings: Vec<MappingImage>,
+    /// The objects behind mappings.
+    pub objects: Vec<ObjectImage>,
+    /// Guard pages (MADV_GUARD_INSTALL), ascending: start and end; nothing if the kernel does not tell.
+    pub guards: Option<Vec<(u64, u64)>>,
+    /// Advice that the node which made this image could not give or cannot tell.
+    pub advice_unknown: Advice,
+    /// How much memory the process may lock at home, in bytes (RLIMIT_MEMLOCK).
+    pub lock_limit_bytes: u64,
     /// What each signal does: entry n-1 is signal n's.
     pub signal_actions: Vec<SignalAction>,
     /// Where the kernel believes the program's parts to be.
@@ -80,7 +89,7 @@ pub struct RseqImage {
     pub signature: u32,
 }
 
-/// One mapping. In the guest all are private and anonymous: contents travel, backing does not.
+/// One mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappingImage {
     /// First address.
@@ -89,8 +98,32 @@ pub struct MappingImage {
     pub end: u64,
     /// PROT_* bits.
     pub protection: u32,
-    /// Grows towards lower addresses on a fault below it (the main stack).
-    pub grows_down: bool,
+    /// What the kernel was told to do with it.
+    pub advice: Advice,
+    /// What stands behind it; nothing if it is private and begins as zero.
+    pub backing: Option<Backing>,
+}
+
+/// The part of an object that a mapping shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backing {
+    /// The object's number.
+    pub object: u64,
+    /// Where in the object the mapping begins, in bytes.
+    pub offset: u64,
+    /// What is written goes to the object, and is seen by all its mappings. Otherwise it is a copy of the
+    /// mapping's own.
+    pub shared: bool,
+}
+
+/// Something that can be mapped: a file at home, or shared memory. The guest has a memory file (memfd_create(2))
+/// in its place, with those of its contents that are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectImage {
+    /// Its number, the same on both sides until the process is home again.
+    pub number: u64,
+    /// Its size; pages behind it cannot be touched (SIGBUS).
+    pub size_bytes: u64,
 }
 
 impl MappingImage {
@@ -176,6 +209,16 @@ impl ProcessImage {
         )?;
         check(self.signal_actions.len() == 64, "not 64 signal actions")?;
         check(self.vdso.data.len() <= 4, "too many vDSO data mappings")?;
+        check(
+            self.objects.len() <= limits::MEMORY_OBJECTS_MAX,
+            "too many memory objects",
+        )?;
+        let numbers_ascend = self
+            .objects
+            .is_sorted_by(|one, next| one.number < next.number);
+        check(numbers_ascend, "memory objects are not ascending")?;
+        let sizes_fit = |object: &ObjectImage| i64::try_from(object.size_bytes).is_ok();
+        check(self.objects.iter().all(sizes_fit), "an object of no size")?;
         let mut behind = 0;
         for mapping in &self.mappings {
             check(
@@ -192,12 +235,53 @@ impl ProcessImage {
                 "a mapping off page boundaries",
             )?;
             check(mapping.protection & !7 == 0, "an unknown protection")?;
+            if let Some(backing) = &mapping.backing {
+                self.validate_backing(mapping, backing)?;
+            }
             behind = mapping.end;
         }
+        self.validate_guards()?;
         let mut tids: Vec<i32> = self.threads.iter().map(|thread| thread.tid).collect();
         tids.sort_unstable();
         tids.dedup();
         check(tids.len() == self.threads.len(), "two threads with one id")
+    }
+
+    fn validate_backing(&self, mapping: &MappingImage, back: &Backing) -> Result<(), ImageError> {
+        let known = self.object(back.object).is_some();
+        let end = back.offset.checked_add(mapping.length());
+        let fits = end.is_some_and(|end| i64::try_from(end).is_ok());
+        if known && fits && back.offset.is_multiple_of(PAGE_BYTES) {
+            Ok(())
+        } else {
+            Err(ImageError("a mapping of nothing"))
+        }
+    }
+
+    fn validate_guards(&self) -> Result<(), ImageError> {
+        let mut behind = 0;
+        let is_good = |&(start, end): &(u64, u64)| {
+            let good = start >= behind
+                && start < end
+                && end <= USER_ADDRESS_END
+                && (start | end) % PAGE_BYTES == 0;
+            behind = end;
+            good
+        };
+        let guards = self.guards.as_deref().unwrap_or_default();
+        if guards.len() <= limits::GUARD_REGIONS_MAX && guards.iter().all(is_good) {
+            Ok(())
+        } else {
+            Err(ImageError("guard pages out of place"))
+        }
+    }
+
+    /// The object with this number.
+    pub fn object(&self, number: u64) -> Option<&ObjectImage> {
+        let index = self
+            .objects
+            .binary_search_by_key(&number, |object| object.number);
+        index.ok().map(|index| &self.objects[index])
     }
 
     /// The mapping that covers `address`.

@@ -3,6 +3,7 @@
 //! What both ends of a move share. The order of a move and its contract are in
 //! [`crate::wire::migration`]; the source's part is in `deputy`, the target's in `guest`.
 
+pub mod advice;
 pub mod baseline;
 pub mod cantmove;
 pub mod capture;
@@ -12,5 +13,6 @@ pub mod freeze;
 pub mod image;
 pub mod inject;
 pub mod link;
+pub mod objects;
 pub mod pages;
 pub mod process_memory;

@@ -46,6 +46,12 @@ impl Mapping {
     pub fn size_bytes(&self) -> u64 {
         self.end - self.start
     }
+
+    /// Its protection as PROT_* bits.
+    #[must_use]
+    pub fn protection(&self) -> u32 {
+        u32::from(self.read) | u32::from(self.write) << 1 | u32::from(self.execute) << 2
+    }
 }
 
 /// What a mapping is, as told by its name.

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod cpu;
 pub mod exec;
 pub mod inherited;
+pub mod pagemap;
 pub mod peer;
 pub mod probe;
 pub mod process_vm;

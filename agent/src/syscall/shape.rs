@@ -93,6 +93,10 @@ pub enum Answer {
 pub enum SpecialCall {
     /// `mmap` of a file, of shared or locked memory, or of huge pages.
     Mmap,
+    /// `mremap`: executed locally; what stands for a file or for shared memory is moved at home, too.
+    Remap,
+    /// Locking memory: executed locally; at home if this node refuses.
+    Lock,
     /// `rt_sigaction`: executed on both sides; the deputy must ignore what the guest ignores.
     SignalAction,
     /// `rt_sigprocmask`: executed locally, home is told the mask.

@@ -30,7 +30,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::migrate::image::{ProcessImage, UndeliveredSignal};
+use crate::migrate::image::{ObjectImage, ProcessImage, UndeliveredSignal};
 use crate::migrate::inject::Scratch;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
@@ -60,6 +60,23 @@ pub enum ToGuest {
         pid: i32,
         /// Page-aligned.
         address: u64,
+    },
+    /// A part of an object's contents; the payload are whole pages, zero behind its end.
+    ObjectPages {
+        /// Whose.
+        pid: i32,
+        /// The object's number.
+        object: u64,
+        /// Page-aligned.
+        offset: u64,
+    },
+    /// What the guest is mapping ([`ToDeputy::Map`]) is mapped at home: the object behind it. Its contents
+    /// follow, and then the call's `Return`.
+    Object {
+        /// The thread that waits.
+        tid: i32,
+        /// Its number and size.
+        object: ObjectImage,
     },
     /// All pages have been sent: this many.
     PagesEnd {
@@ -122,10 +139,12 @@ impl ToGuest {
     /// The thread or process that the message is about; none if it is about the channel.
     pub fn concerns(&self) -> Option<i32> {
         match self {
-            Self::Return { tid, .. } | Self::Finished { tid, .. } | Self::Signal { tid, .. } => {
-                Some(*tid)
-            }
+            Self::Return { tid, .. }
+            | Self::Finished { tid, .. }
+            | Self::Object { tid, .. }
+            | Self::Signal { tid, .. } => Some(*tid),
             Self::Pages { pid, .. }
+            | Self::ObjectPages { pid, .. }
             | Self::Stopped { pid, .. }
             | Self::Recall { pid }
             | Self::Arrived { pid } => Some(*pid),
@@ -200,31 +219,33 @@ pub enum ToDeputy {
         /// The thread's signal mask.
         mask: SignalSet,
     },
-    /// mmap(2) of a file, privately: the deputy maps it at the address that the guest has chosen, and its
-    /// contents follow as `Pages`. Answered by `Return`.
-    MapFile {
+    /// mmap(2) of a file or of shared memory: the deputy maps it at the address that the guest has chosen. For
+    /// a file, `Object` and its contents follow. Answered by `Return`.
+    Map {
         /// The thread that makes it.
         tid: i32,
         /// As of `Call`.
         call: u64,
-        /// Where the guest has mapped fresh memory for it.
+        /// Where the guest keeps room for it.
         start: u64,
         /// The arguments length, protection, flags, descriptor, offset as the program gave them.
         arguments: [u64; 5],
+        /// The number that the object shall have.
+        object: u64,
         /// The thread's signal mask.
         mask: SignalSet,
     },
-    /// The guest has put fresh memory over whatever was there (mmap(2), anonymous and MAP_FIXED): a file
-    /// that the deputy may have there must not show through. Not answered.
-    MapFresh {
-        /// The thread that made it.
+    /// mremap(2) of what is not the guest's alone has been made; the deputy does the same. Answered by
+    /// `Return`.
+    Remap {
+        /// The thread that makes it.
         tid: i32,
-        /// Where.
-        start: u64,
-        /// How long, in bytes, whole pages.
-        length: u64,
-        /// PROT_* bits.
-        protection: u64,
+        /// As of `Call`.
+        call: u64,
+        /// Old address and length as the program gave them, new length, and where it is now.
+        change: Remapped,
+        /// The thread's signal mask.
+        mask: SignalSet,
     },
     /// A new thread is wanted (clone(2) with CLONE_THREAD). Answered by `Return` with its id.
     StartThread {
@@ -283,6 +304,14 @@ pub enum ToDeputy {
         /// Page-aligned.
         address: u64,
     },
+    /// A part of a shared object's contents, behind all `Pages`: objects and offsets ascend, what is not sent
+    /// is zero.
+    ObjectPages {
+        /// The object's number.
+        object: u64,
+        /// Page-aligned.
+        offset: u64,
+    },
     /// All pages have been sent: this many.
     PagesEnd {
         /// Their number.
@@ -313,8 +342,8 @@ impl ToDeputy {
             Self::Call { tid, .. }
             | Self::Mask { tid, .. }
             | Self::Action { tid, .. }
-            | Self::MapFile { tid, .. }
-            | Self::MapFresh { tid, .. }
+            | Self::Map { tid, .. }
+            | Self::Remap { tid, .. }
             | Self::StartThread { tid, .. }
             | Self::Fork { tid, .. }
             | Self::ThreadExit { tid, .. }
@@ -327,7 +356,23 @@ impl ToDeputy {
             | Self::Restored
             | Self::Failed(_)
             | Self::Pages { .. }
+            | Self::ObjectPages { .. }
             | Self::PagesEnd { .. } => None,
         }
     }
+}
+
+/// What mremap(2) has done with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remapped {
+    /// Where it was.
+    pub old_start: u64,
+    /// Its length before; 0 if a shared mapping was mapped once more.
+    pub old_length: u64,
+    /// Its length now.
+    pub new_length: u64,
+    /// Where it is now.
+    pub new_start: u64,
+    /// The old place stays mapped (MREMAP_DONTUNMAP).
+    pub stays: bool,
 }

@@ -1,5 +1,6 @@
 //! What is seen of a process before it is judged: the thin reader behind [`super::examine`].
 
+use super::sharing::{self, SharedObject};
 use crate::limits::MAPPINGS_MAX;
 use crate::process::auxv::{self, Entry};
 use crate::process::descriptors::{self, Descriptor};
@@ -23,6 +24,8 @@ pub struct Observation {
     pub threads: Vec<Thread>,
     /// /proc/PID/smaps.
     pub mappings: Vec<MappingDetail>,
+    /// What of it is shared and writable, and who else has that.
+    pub shared: Vec<SharedObject>,
     /// /proc/PID/fd.
     pub descriptors: Vec<Descriptor>,
     /// /proc/PID/auxv.
@@ -215,6 +218,7 @@ impl Observation {
         let nothing = Observation {
             threads,
             mappings: Vec::new(),
+            shared: Vec::new(),
             descriptors: Vec::new(),
             auxiliary_vector: Vec::new(),
             program: Program {
@@ -234,8 +238,10 @@ impl Observation {
         if bare {
             return Ok(nothing);
         }
+        let mappings = smaps::read(pid)?;
         Ok(Observation {
-            mappings: smaps::read(pid)?,
+            shared: sharing::shared_objects(pid, &mappings),
+            mappings,
             descriptors: descriptors::read(pid)?,
             auxiliary_vector: auxv::read(pid)?,
             program: program(pid)?,

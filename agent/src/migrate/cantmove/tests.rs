@@ -22,6 +22,7 @@ fn sleep() -> Observation {
             tracer: 0,
         }],
         mappings: smaps::parse(include_bytes!("../../process/fixtures/smaps-sleep")).unwrap(),
+        shared: Vec::new(),
         descriptors: vec![Descriptor {
             number: 0,
             target: Target::parse(b"/dev/null"),
@@ -260,6 +261,78 @@ fn a_reason_names_the_first_mapping_and_counts_the_others() {
     );
 }
 
+const SHARED: &str = "1000-2000 rw-s 0 00:01 5 /dev/zero (deleted)\nVmFlags: rd wr sh mr mw me ms";
+
+/// The reasons against `sleep` with shared memory, of which this is known besides.
+fn reasons_when_shared(change: impl FnOnce(&mut SharedObject)) -> Vec<Reason> {
+    let mut observation = sleep();
+    observation
+        .mappings
+        .extend(smaps::parse(SHARED.as_bytes()).unwrap());
+    let mut object = SharedObject {
+        identity: ((0, 1), 5),
+        has_name: false,
+        peers: Vec::new(),
+        open: None,
+    };
+    change(&mut object);
+    observation.shared.push(object);
+    observation.reasons()
+}
+
+fn peer(pid: u32) -> Peer {
+    let name = "worker".to_owned();
+    Peer { pid, name }
+}
+
+#[test]
+fn shared_memory_that_nobody_else_has_travels() {
+    assert_eq!(reasons_when_shared(|_| {}), []);
+    assert_eq!(
+        codes(reasons_when_shared(|object| object.has_name = true)),
+        ["shared-memory"]
+    );
+    let another = reasons_when_shared(|object| object.identity.1 = 6);
+    assert_eq!(codes(another), ["shared-memory"]);
+}
+
+#[test]
+fn those_who_share_memory_are_named() {
+    let own_pid = sleep().stat.pid;
+    type Change = fn(&mut SharedObject);
+    let changes: [(Change, String); 5] = [
+        (
+            |object| object.peers = vec![peer(7)],
+            "process 7 (worker) has it, too".into(),
+        ),
+        (
+            |object| object.peers = (1..4).map(peer).collect(),
+            "processes 1 (worker), 2 (worker), 3 (worker) have it, too".into(),
+        ),
+        (
+            |object| object.peers = (1..8).map(peer).collect(),
+            "4 (worker) and 3 more have it, too".into(),
+        ),
+        (
+            |object| object.open = Some((peer(9), 3)),
+            "process 9 (worker) has it open".into(),
+        ),
+        (
+            |object| object.open = Some((peer(sleep().stat.pid), 3)),
+            "descriptor 3 refers to it".into(),
+        ),
+    ];
+    for (change, text) in changes {
+        let reasons = reasons_when_shared(change);
+        assert_eq!(reasons.len(), 1);
+        assert!(
+            reasons[0].text.contains(&text),
+            "{own_pid}: {}",
+            reasons[0].text
+        );
+    }
+}
+
 #[test]
 fn descriptors_through_which_the_kernel_uses_memory_keep_a_process_home() {
     for (link, code) in [
@@ -352,11 +425,31 @@ fn a_real_sleep_can_move() {
 }
 
 #[test]
-fn a_real_process_with_shared_anonymous_memory_stays() {
+fn a_real_process_whose_shared_memory_is_its_own_can_move() {
     let program = "import mmap; m = mmap.mmap(-1, 4096); print('ready', flush=True); input()";
     let (process, line) = Spawned::python(program);
     assert_eq!(line, "ready");
-    assert_eq!(codes(examine(process.pid()).unwrap()), ["shared-memory"]);
+    assert_eq!(examine(process.pid()).unwrap(), []);
+}
+
+#[test]
+fn a_real_process_that_shares_memory_with_its_child_stays_and_the_child_is_named() {
+    let program = "
+import mmap, os, signal
+m = mmap.mmap(-1, 4096)
+child = os.fork()
+if child == 0:
+    signal.pause()
+print(child, flush=True)
+input()
+";
+    let (process, child) = Spawned::python(program);
+    let reasons = examine(process.pid()).unwrap();
+    let named = format!("process {child} (python3) has it, too");
+    let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(codes(reasons.clone()), ["shared-memory"]);
+    assert!(reasons[0].text.contains(&named), "{}", reasons[0].text);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The address space. It is the guest's own: most of these run where the guest is.
 
-use super::{call, comes_home, forward, local};
+use super::{call, comes_home, forward, local, special};
 use crate::syscall::shape::Argument::{Out, Value};
 use crate::syscall::shape::Filled::Whole;
 use crate::syscall::shape::{Call, Class, Condition, Length, SpecialCall, asks, changes, fixed};
 
-const LOCKED: &str = "locked memory must be locked on the home node";
+const LOCKED: &str = "memory yet to come must be locked on the home node";
 const KEYS: &str = "memory protection keys stay on the home node";
 const NUMA: &str = "NUMA policies mean the home node's memory";
 const SHARED: &str = "System V shared memory stays on the home node";
@@ -15,7 +15,7 @@ pub(super) const CALLS: &[Call] = &[
     local(10, "mprotect"),
     local(11, "munmap"),
     local(12, "brk"),
-    local(25, "mremap"),
+    special(25, "mremap", SpecialCall::Remap),
     local(26, "msync"),
     local(27, "mincore"),
     local(28, "madvise"),
@@ -25,11 +25,15 @@ pub(super) const CALLS: &[Call] = &[
         "remap_file_pages",
         "remap_file_pages rearranges a shared file mapping",
     ),
-    comes_home(149, "mlock", LOCKED),
-    comes_home(150, "munlock", LOCKED),
-    comes_home(151, "mlockall", LOCKED),
-    comes_home(152, "munlockall", LOCKED),
-    comes_home(325, "mlock2", LOCKED),
+    special(149, "mlock", SpecialCall::Lock),
+    local(150, "munlock"),
+    call(151, "mlockall", MLOCKALL),
+    call(
+        152,
+        "munlockall",
+        Class::Special(SpecialCall::Mirror, Some(changes(&[]).quick())),
+    ),
+    special(325, "mlock2", SpecialCall::Lock),
     comes_home(329, "pkey_mprotect", KEYS),
     comes_home(330, "pkey_alloc", KEYS),
     comes_home(331, "pkey_free", KEYS),
@@ -76,22 +80,35 @@ pub(super) const CALLS: &[Call] = &[
 ];
 
 /// Anonymous private memory is the guest's own affair, unless it is locked or made of huge pages, of which this
-/// node may have none; or put (`MAP_FIXED`) over what may be a file at home.
+/// node may have none.
 const MMAP: Class = {
     const MAP_TYPE: u64 = 0x0f;
     const MAP_PRIVATE: u64 = 0x02;
-    const MAP_FIXED: u64 = 0x10;
     const MAP_ANONYMOUS: u64 = 0x20;
     const MAP_LOCKED: u64 = 0x2000;
     const MAP_HUGETLB: u64 = 0x4_0000;
     Class::If {
         condition: Condition {
             argument: 3,
-            mask: MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB,
+            mask: MAP_TYPE | MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB,
             equals: MAP_PRIVATE | MAP_ANONYMOUS,
         },
         then: &Class::Local,
         otherwise: &Class::Special(SpecialCall::Mmap, None),
+    }
+};
+
+/// `MCL_FUTURE` (2) is a state of the process that the kernel does not tell of.
+const MLOCKALL: Class = {
+    const MCL_FUTURE: u64 = 2;
+    Class::If {
+        condition: Condition {
+            argument: 0,
+            mask: MCL_FUTURE,
+            equals: 0,
+        },
+        then: &Class::Special(SpecialCall::Lock, None),
+        otherwise: &Class::ComesHome(LOCKED),
     }
 };
 
