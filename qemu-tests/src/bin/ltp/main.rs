@@ -13,6 +13,7 @@ mod journey;
 mod notes;
 mod outcome;
 mod report;
+mod settings;
 mod suite;
 mod trial;
 
@@ -30,6 +31,7 @@ use lab::{Lab, LabOptions, NodeHandle, wait_until};
 use execution::Executor;
 use notes::Notes;
 use report::ResultFile;
+use settings::Settings;
 use suite::{Suite, Test};
 use trial::{Trial, try_test};
 
@@ -123,11 +125,14 @@ fn run(arguments: &Arguments) -> Result<bool, LabError> {
         timeout_home: Duration::from_secs(arguments.timeout_seconds),
         timeout_away: Duration::from_secs(4 * arguments.timeout_seconds),
     };
+    let settings = Settings::read();
     let progress = Progress {
+        settings: (arguments.jobs <= 1).then_some(&settings),
         waiting: Mutex::new(tests),
         ended: Mutex::new((file, known)),
     };
     let tried = progress.try_all(&executor, &notes, arguments.jobs.max(1));
+    settings.restore("the last test");
     let residue = residue(&lab, &agents);
     // What a test has left mounted keeps it; it is in the temporary directory of this machine.
     let _ = fs::remove_dir_all(&scratch);
@@ -170,14 +175,16 @@ fn wanted_tests(
 }
 
 /// What the threads that run tests share.
-struct Progress {
+struct Progress<'a> {
+    /// What is set back after each test, if no other runs at the same time.
+    settings: Option<&'a Settings>,
     /// Tests that nobody has begun.
     waiting: Mutex<Vec<Test>>,
     /// The file of results, and what is in it.
     ended: Mutex<(ResultFile, Vec<Trial>)>,
 }
 
-impl Progress {
+impl Progress<'_> {
     fn try_all(
         &self,
         executor: &Executor<'_>,
@@ -203,6 +210,9 @@ impl Progress {
         while let Some(test) = lock(&self.waiting).pop() {
             let trial = try_test(executor, notes, &test)?;
             println!("{}", report::progress(&trial));
+            if let Some(settings) = self.settings {
+                settings.restore(&test.name);
+            }
             let mut ended = lock(&self.ended);
             ended.0.add(&trial)?;
             ended.1.push(trial);

@@ -3,11 +3,15 @@
 #include "program.h"
 #include <sys/socket.h>
 
+/* Takes a message whole before it sends it back: a user who has many pipes open gets new ones with room for
+   two pages (pipe(7)). */
 static void echo(int in, int out) {
-    char buffer[70000];
-    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
-        for (ssize_t done = 0; done < n;)
-            done += write(out, buffer + done, n - done);
+    static char message[60000];
+    unsigned size;
+    while (read(in, &size, sizeof size) == sizeof size) {
+        read_whole(in, message, size);
+        write_whole(out, message, size);
+    }
     _exit(7);
 }
 
@@ -28,6 +32,7 @@ int main(void) {
     for (unsigned size = 1;; size = size * 3 % 60000 + 1) {
         for (unsigned i = 0; i < size; i++)
             out[i] = (unsigned char)(i * 7 + size);
+        CHECK(write(to[1], &size, sizeof size) == sizeof size);
         CHECK(write(to[1], out, size) == (ssize_t)size);
         struct pollfd wanted = {from[0], POLLIN, 0};
         CHECK(poll(&wanted, 1, -1) == 1 && wanted.revents == POLLIN);
