@@ -219,13 +219,21 @@ impl Away<'_> {
                 signals_received,
             } => {
                 self.confirm_signals(signals_received);
-                if self.is_unheard(tid, mask) {
+                if self.is_unheard(tid) {
                     self.postpone_call(tid, call, mask)?;
                 } else {
                     self.on_call(tid, call, &request, mask, payload)?;
                 }
             }
             ToDeputy::Mask { tid, call, mask } => self.on_mask(tid, call, mask)?,
+            ToDeputy::GiveBack {
+                tid,
+                signals,
+                signals_received,
+            } => {
+                self.confirm_signals(signals_received);
+                self.take_signals_back(tid, signals)?;
+            }
             ToDeputy::Action {
                 tid,
                 call,

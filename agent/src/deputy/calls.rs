@@ -4,10 +4,12 @@
 //! its slot of the scratch area, and it makes the call. It may block there as long as the call blocks; the
 //! other threads are not held up. Its result goes back with what the call left in the buffers.
 
+use std::time::Instant;
+
 use crate::migrate::capture::restart;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::{self, Request};
 use crate::wire::migration::ToGuest;
@@ -18,6 +20,8 @@ use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, M
 /// How often a thread that makes a call is asked whether it has ended before others are listened to:
 /// about 20 us.
 const SHORT_CALL_POLLS: usize = 60;
+
+const EINTR: i64 = -4;
 
 /// Whether a signal waits for a stopped thread that it does not block: the kernel delivers it before the
 /// call returns to the program (arch_do_signal_or_restart), so the guest must hear it first, too.
@@ -114,6 +118,7 @@ impl Away<'_> {
         let instruction = self.deputy.scratch.shared.instruction();
         registers.enter_call(instruction, request.number, layout.args);
         ptrace::set_registers(tid, &registers)?;
+        self.keep_ignored_signals_out(tid, &layout)?;
         self.begin(tid, call, Some(layout))
     }
 
@@ -147,12 +152,13 @@ impl Away<'_> {
         call: u64,
         layout: Option<syscall::Layout>,
     ) -> Result<(), Trouble> {
-        let began = std::time::Instant::now();
+        let timeout = layout.as_ref().and_then(|layout| self.timeout_of(layout));
         let executes = layout.as_ref().is_some_and(|layout| layout.executes);
         let making = MakingCall {
             call,
             phase: CallPhase::Entering,
-            began,
+            began: Instant::now(),
+            timeout,
             layout,
         };
         self.set_state(tid, DeputyState::Making(Box::new(making)));
@@ -190,14 +196,15 @@ impl Away<'_> {
             _ => return Ok(ptrace::resume(tid, 0)?),
         };
         if entry {
-            making.phase = CallPhase::Inside;
-            ptrace::resume_to_call(tid, 0)?;
-            return Ok(());
+            return self.on_call_entry(tid);
         }
         if restart::is_restart(result) {
             making.phase = CallPhase::Interrupted(result);
             ptrace::resume_to_call(tid, 0)?;
             return Ok(());
+        }
+        if result == EINTR && making.is_made_again() {
+            return self.make_again(tid, registers);
         }
         let Some(answer) = self.conclude(tid, result, None)? else {
             return Ok(());
@@ -241,7 +248,7 @@ impl Away<'_> {
     }
 
     /// What the guest is to be told of the call that its thread was making.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         tid: ThreadId,
         result: i64,
@@ -369,36 +376,6 @@ impl Away<'_> {
         self.deputy
             .park_after_signals(tid, Answer { header, payload })?;
         Ok(())
-    }
-
-    /// rt_sigaction(2) of the guest: the deputy must know which signals are ignored, and has the handler
-    /// when the program is home again.
-    pub(super) fn on_action(
-        &mut self,
-        tid: ThreadId,
-        call: u64,
-        signal: i32,
-        action: SignalAction,
-        mask: SignalSet,
-    ) -> Result<(), Trouble> {
-        self.take_mask(tid, mask)?;
-        let at = self.deputy.scratch.shared.data;
-        self.deputy.memory.write(at, &action.to_bytes())?;
-        let arguments = [
-            i64::from(signal).cast_unsigned(),
-            at,
-            0,
-            size_of::<u64>() as u64,
-            0,
-            0,
-        ];
-        let result = self.inject(tid, number::SYS_rt_sigaction, arguments)?;
-        if result == 0
-            && let Some(known) = self.deputy.signal_actions.get_mut(signal as usize - 1)
-        {
-            *known = action;
-        }
-        self.return_injected(tid, call, result, None)
     }
 
     /// Executes one call in a stopped thread that does not block.

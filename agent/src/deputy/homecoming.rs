@@ -425,6 +425,8 @@ impl Away<'_> {
             let outcome = outcomes.iter().find(|(tid, _)| *tid == thread.tid);
             registers.push(self.registers_at_home(thread, outcome.map(|(_, outcome)| outcome))?);
         }
+        self.adopt_actions(&image)?;
+        let signals = self.before_those_queued(signals)?;
         self.queue_again(&signals)?;
         let instruction = self.deputy.own_instruction;
         self.deputy.scratch.unmap(self.deputy.pid, instruction)?;
@@ -527,6 +529,12 @@ impl Away<'_> {
                 registers.orig_rax = NO_CALL;
             }
             (_, Some(CallOutcome::Again { .. })) => registers.rewind_to_call(call),
+            (_, Some(&CallOutcome::AgainFor { argument, left_ms })) => {
+                let mut arguments = registers.arguments();
+                arguments[usize::from(argument)] = left_ms;
+                registers.set_arguments(arguments);
+                registers.rewind_to_call(call);
+            }
             (_, Some(CallOutcome::Remaining { began })) => {
                 match self.begin_remainder(thread, began.elapsed())? {
                     restart::ERESTART_RESTARTBLOCK => {

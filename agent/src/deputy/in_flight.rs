@@ -10,11 +10,13 @@ use crate::migrate::capture::restart;
 use crate::migrate::image::{UndeliveredSignal, Waiting};
 use crate::process::status;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::signal::SignalInfo;
+use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
+use crate::syscall::Timeout;
 
 use super::away::{Away, Trouble};
 use super::homecoming::Homecoming;
+use super::interrupted::whole_milliseconds;
 use super::threads::{CallPhase, DeputyState, LastReturn};
 
 const EINTR: i64 = -4;
@@ -30,6 +32,8 @@ pub(super) enum CallOutcome {
     },
     /// It is made again at home, from its beginning; what it has left in memory so far counts.
     Again { writes: Vec<(u64, Vec<u8>)> },
+    /// It is made again at home with this many milliseconds in this argument: what is left of its timeout.
+    AgainFor { argument: u8, left_ms: u64 },
     /// It began then, and goes on at home for the time that remains of it.
     Remaining { began: Instant },
     /// It uses the program's own buffers, and the kernel can simply continue it.
@@ -44,7 +48,9 @@ impl Away<'_> {
             .threads
             .iter()
             .find(|thread| thread.tid == tid);
-        let Some(Waiting::ForReturn { call, .. }) = waiting.map(|thread| thread.waiting) else {
+        let Some((mask, Waiting::ForReturn { call, .. })) =
+            waiting.map(|thread| (thread.signal_mask, thread.waiting))
+        else {
             return;
         };
         let last = self
@@ -67,21 +73,24 @@ impl Away<'_> {
             None => CallOutcome::Done { result, writes },
             Some(info) => {
                 homecoming.signals.push(UndeliveredSignal { tid, info });
-                self.after_signal(result, info, writes)
+                self.after_signal(mask, result, info, writes)
             }
         };
         homecoming.outcomes.push((tid, outcome));
     }
 
-    /// What the kernel makes of a call that a signal has interrupted (sigaction(2), SA_RESTART).
+    /// What the kernel makes of a call that a signal has interrupted (sigaction(2), SA_RESTART). One that the
+    /// thread's own mask blocks was let through by the call's: made again, the call lets it through again.
     fn after_signal(
         &self,
+        mask: SignalSet,
         code: i64,
         info: SignalInfo,
         writes: Vec<(u64, Vec<u8>)>,
     ) -> CallOutcome {
         let restarts = self.deputy.action(info.signal()).flags & SA_RESTART != 0;
         match code {
+            _ if mask.contains(info.signal()) => CallOutcome::Again { writes },
             restart::ERESTARTNOINTR => CallOutcome::Again { writes },
             restart::ERESTARTSYS if restarts => CallOutcome::Again { writes },
             _ => CallOutcome::Done {
@@ -113,15 +122,14 @@ impl Away<'_> {
                 }
                 Stop::Call => {
                     let result = ptrace::registers(tid)?.result();
-                    if result == EINTR && self.ends_with_our_stop(tid) {
-                        self.set_state(tid, DeputyState::Stopped);
-                        return Ok(CallOutcome::Again { writes: Vec::new() });
+                    if result == EINTR && self.is_made_again(tid) {
+                        return Ok(self.made_again(tid));
                     }
                     if !restart::is_restart(result) {
                         return self.call_done(tid, result);
                     }
                     self.set_phase(tid, CallPhase::Interrupted(result));
-                    if !has_deliverable_signal(tid) {
+                    if !self.has_signal_to_hear(tid) {
                         return self.call_given_up(tid, heard);
                     }
                     // What interrupted it was a signal: it comes next.
@@ -146,17 +154,34 @@ impl Away<'_> {
         }
     }
 
-    /// Whether a call has ended with EINTR only because we have stopped its thread (signal(7)).
-    fn ends_with_our_stop(&mut self, tid: ThreadId) -> bool {
+    /// Whether a call that has ended with EINTR was ended by our stop alone (signal(7)), or by a signal that
+    /// only its own mask lets through.
+    fn is_made_again(&mut self, tid: ThreadId) -> bool {
         let Some(DeputyState::Making(making)) = self.deputy.thread(tid).map(|thread| &thread.state)
         else {
             return false;
         };
-        let restarts = making
+        let has_own_mask = making
             .layout
             .as_ref()
-            .is_some_and(|layout| layout.forward.facts.restart_after_stop);
-        restarts && !has_deliverable_signal(tid)
+            .is_some_and(|layout| layout.signal_mask().is_some());
+        making.is_made_again() && (has_own_mask || !self.has_signal_to_hear(tid))
+    }
+
+    /// A register can be changed unseen; a timeout in the program's memory is the program's, and begins anew.
+    fn made_again(&mut self, tid: ThreadId) -> CallOutcome {
+        let remaining = match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) => making.remaining(),
+            _ => None,
+        };
+        self.set_state(tid, DeputyState::Stopped);
+        match remaining {
+            Some((Timeout::Milliseconds(argument), left)) => CallOutcome::AgainFor {
+                argument,
+                left_ms: whole_milliseconds(left),
+            },
+            _ => CallOutcome::Again { writes: Vec::new() },
+        }
     }
 
     fn call_phase(&mut self, tid: ThreadId) -> CallPhase {
@@ -218,28 +243,38 @@ impl Away<'_> {
         };
         let CallPhase::Interrupted(code) = phase else {
             // Not begun: made again at home, or continued if it was a continuation.
-            self.set_state(tid, DeputyState::Stopped);
             return Ok(match began {
-                Some(_) => CallOutcome::Again { writes: Vec::new() },
-                None => CallOutcome::Continues,
+                Some(_) => self.made_again(tid),
+                None => {
+                    self.set_state(tid, DeputyState::Stopped);
+                    CallOutcome::Continues
+                }
             });
         };
+        if code == EINTR && heard.is_none() {
+            return Ok(self.made_again(tid));
+        }
         let writes = self.writes_of(tid, code)?;
         self.set_state(tid, DeputyState::Stopped);
         let is_timed = code == restart::ERESTART_RESTARTBLOCK;
         Ok(match (heard, began) {
-            (Some(info), _) => self.after_signal(code, info, writes),
+            (Some(info), _) => {
+                let mask = self.deputy.thread(tid).map(|thread| thread.mask);
+                self.after_signal(mask.unwrap_or_default(), code, info, writes)
+            }
             (None, Some(began)) if is_timed => CallOutcome::Remaining { began },
             (None, None) if is_timed => CallOutcome::Continues,
             (None, _) => CallOutcome::Again { writes },
         })
     }
-}
 
-/// Whether a signal that the thread does not block is queued for it or its process.
-fn has_deliverable_signal(tid: ThreadId) -> bool {
-    let tid = tid.cast_unsigned();
-    status::read_thread(tid, tid).is_ok_and(|status| {
-        (status.signals.pending | status.signals.pending_shared) & !status.signals.blocked != 0
-    })
+    /// Whether a signal that the thread does not block and the process does not ignore is queued for it.
+    fn has_signal_to_hear(&self, tid: ThreadId) -> bool {
+        let ignored = self.deputy.ignored_signals();
+        let tid = tid.cast_unsigned();
+        status::read_thread(tid, tid).is_ok_and(|status| {
+            let signals = status.signals;
+            (signals.pending | signals.pending_shared) & !signals.blocked & !ignored.0 != 0
+        })
+    }
 }

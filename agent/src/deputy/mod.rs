@@ -2,11 +2,13 @@
 //!
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
-//! out, [`calls`] executes what the guest forwards, [`mapping`] maps what it maps, [`objects`]
-//! knows the files and the shared memory behind that, [`forks`] makes its threads and processes, [`signals`]
-//! hears for it, [`homecoming`] puts it back into the original process, [`loss`] decides what becomes of
-//! it when its node is lost, [`following`] sends on what it executes.
+//! out, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
+//! maps, [`objects`] knows the files and the shared memory behind that, [`forks`] makes its threads and
+//! processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
+//! the original process, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
+//! on what it executes.
 
+pub mod actions;
 pub mod away;
 pub mod calls;
 pub mod departure;
@@ -15,6 +17,7 @@ pub mod following;
 pub mod forks;
 pub mod homecoming;
 pub mod in_flight;
+pub mod interrupted;
 pub mod layout;
 pub mod loss;
 pub mod mapping;

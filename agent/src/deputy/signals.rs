@@ -5,15 +5,20 @@
 //! siginfo; what it ignores is nothing; what stops or ends a process by default happens to the deputy,
 //! and so to the process, and the guest follows.
 
+use crate::limits;
 use crate::migrate::capture::restart;
-use crate::migrate::freeze;
+use crate::migrate::image::UndeliveredSignal;
+use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::signal::{SignalAction, SignalSet};
+use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::sys::wait::Stop;
+use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
 use super::away::{Away, SentSignal, Trouble};
 use super::threads::{CallPhase, DeputyState};
+
+const EINTR: i64 = -4;
 
 impl Away<'_> {
     /// A thread of the deputy has stopped.
@@ -44,9 +49,7 @@ impl Away<'_> {
 
     fn on_delivery(&mut self, tid: ThreadId, signal: i32) -> Result<(), Trouble> {
         let action = self.deputy.action(signal);
-        let is_ignored = action.handler == SignalAction::IGNORE
-            || action.handler == SignalAction::DEFAULT && freeze::is_ignored_by_default(signal);
-        if is_ignored {
+        if self.deputy.ignores(signal) {
             return self.go_on(tid, 0);
         }
         if !action.is_handled() {
@@ -60,9 +63,9 @@ impl Away<'_> {
         };
         match phase {
             Some(CallPhase::Entering | CallPhase::Inside) => {
-                self.finish(tid, restart::ERESTARTNOINTR, Some(info))
+                self.interrupted_by(tid, restart::ERESTARTNOINTR, info)
             }
-            Some(CallPhase::Interrupted(code)) => self.finish(tid, code, Some(info)),
+            Some(CallPhase::Interrupted(code)) => self.interrupted_by(tid, code, info),
             None => {
                 self.progress.signals_sent += 1;
                 self.progress.unconfirmed.push_back(SentSignal {
@@ -71,9 +74,58 @@ impl Away<'_> {
                     info,
                 });
                 self.channel.send(&ToGuest::Signal { tid, info }, &[])?;
+                if action.runs_once() {
+                    return self.forget_handler_asleep(tid, signal);
+                }
                 self.go_on(tid, 0)
             }
         }
+    }
+
+    /// As [`Self::forget_handler`], for a thread on its way to sleep or asleep.
+    fn forget_handler_asleep(&mut self, tid: ThreadId, signal: i32) -> Result<(), Trouble> {
+        self.forget_handler(tid, signal)?;
+        let Some(thread) = self.deputy.thread(tid) else {
+            return Ok(());
+        };
+        match std::mem::replace(&mut thread.state, DeputyState::Stopped) {
+            DeputyState::Delivering(answer) => self.deputy.park_after_signals(tid, *answer)?,
+            _ => self.deputy.park(tid)?,
+        }
+        Ok(())
+    }
+
+    /// A signal that the program handles has interrupted a call: the guest hears it, and with it whatever else
+    /// is pending that a mask of the call's own lets through.
+    fn interrupted_by(
+        &mut self,
+        tid: ThreadId,
+        code: i64,
+        info: SignalInfo,
+    ) -> Result<(), Trouble> {
+        let (signal, action) = (info.signal(), self.deputy.action(info.signal()));
+        let call_mask = match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) if code != restart::ERESTARTNOINTR => {
+                making.layout.as_ref().and_then(Layout::signal_mask)
+            }
+            _ => None,
+        };
+        let Some(answer) = self.conclude(tid, code, Some(info))? else {
+            return Ok(());
+        };
+        if action.runs_once() {
+            self.forget_handler(tid, signal)?;
+        }
+        let Some(call_mask) = call_mask else {
+            self.channel.send(&answer.header, &answer.payload)?;
+            self.deputy.park(tid)?;
+            return Ok(());
+        };
+        if let Some(thread) = self.deputy.thread(tid) {
+            thread.mask = action.mask_in_handler(signal, SignalSet(call_mask));
+        }
+        self.deputy.park_after_signals(tid, answer)?;
+        Ok(())
     }
 
     /// The guest's supervisor has received this many signals.
@@ -83,10 +135,74 @@ impl Away<'_> {
             .retain(|sent| sent.number > received);
     }
 
-    /// Whether a signal that `mask` lets through is on its way to the guest's thread.
-    pub(super) fn is_unheard(&self, tid: ThreadId, mask: SignalSet) -> bool {
-        let mut sent = self.progress.unconfirmed.iter();
-        sent.any(|sent| sent.tid == tid && !mask.contains(sent.info.signal()))
+    /// Whether a signal is on its way to the guest's thread. If the thread blocks it by now, it comes back.
+    pub(super) fn is_unheard(&self, tid: ThreadId) -> bool {
+        self.progress.unconfirmed.iter().any(|sent| sent.tid == tid)
+    }
+
+    /// Queues signals again that the guest's thread has blocked before it heard them, in front of those that have
+    /// come since.
+    pub(super) fn take_signals_back(
+        &mut self,
+        tid: ThreadId,
+        mut signals: Vec<SignalInfo>,
+    ) -> Result<(), Trouble> {
+        ptrace::set_signal_mask(tid, SignalSet::ALL)?;
+        let returned = signals.iter().fold(SignalSet::default(), |set, info| {
+            set.with(SignalSet::only(info.signal()))
+        });
+        signals.extend(self.take_queued(tid, returned)?);
+        let signals: Vec<UndeliveredSignal> = signals
+            .into_iter()
+            .map(|info| UndeliveredSignal { tid, info })
+            .collect();
+        self.queue_again(&signals)?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// Signals that the guest has not heard, and behind them those of the same numbers that have come to the same
+    /// threads since: taken out of the queues, to be queued in this order.
+    pub(super) fn before_those_queued(
+        &mut self,
+        mut signals: Vec<UndeliveredSignal>,
+    ) -> Result<Vec<UndeliveredSignal>, Trouble> {
+        let tids: Vec<ThreadId> = self.deputy.threads.iter().map(|it| it.tid).collect();
+        for tid in tids {
+            let own = signals.iter().filter(|signal| signal.tid == tid);
+            let set = own.fold(SignalSet::default(), |set, signal| {
+                set.with(SignalSet::only(signal.info.signal()))
+            });
+            if set != SignalSet::default() {
+                let later = self.take_queued(tid, set)?;
+                signals.extend(
+                    later
+                        .into_iter()
+                        .map(|info| UndeliveredSignal { tid, info }),
+                );
+            }
+        }
+        Ok(signals)
+    }
+
+    /// Takes what a stopped thread, all of whose signals are blocked, has queued of a set.
+    fn take_queued(&mut self, tid: ThreadId, set: SignalSet) -> Result<Vec<SignalInfo>, Trouble> {
+        let shared = self.deputy.scratch.shared;
+        // The set, a timeout of nothing (struct timespec), the information.
+        let words = [set.0, 0, 0];
+        let (none, info) = (shared.data + 8, shared.data + 24);
+        let memory = &self.deputy.memory;
+        memory.write(shared.data, &words.map(u64::to_le_bytes).concat())?;
+        let arguments = [shared.data, info, none, size_of::<SignalSet>() as u64, 0, 0];
+        let mut taken = Vec::new();
+        while taken.len() < limits::QUEUED_SIGNALS_MAX
+            && shared.call(tid, number::SYS_rt_sigtimedwait, arguments)? > 0
+        {
+            let mut signal = SignalInfo::default();
+            memory.read(info, &mut signal.0)?;
+            taken.push(signal);
+        }
+        Ok(taken)
     }
 
     /// Job control stops the process: the guest's threads must stand still, too.
@@ -116,6 +232,14 @@ impl Away<'_> {
                 },
                 &[],
             )?;
+        }
+        let phase = match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) => Some(making.phase),
+            _ => None,
+        };
+        if phase == Some(CallPhase::Interrupted(EINTR)) {
+            // Such a call ends when its process was stopped by a signal (signal(7)).
+            return self.finish(tid, EINTR, None);
         }
         self.go_on(tid, 0)
     }

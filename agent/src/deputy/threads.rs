@@ -1,13 +1,15 @@
 //! The deputy and its threads as their supervisor sees them.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
+use crate::migrate::freeze;
 use crate::migrate::image::{ProcessImage, ThreadImage};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
-use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::sys::signal::{SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
@@ -77,9 +79,20 @@ pub struct MakingCall {
     /// How far it is.
     pub phase: CallPhase,
     /// When it was begun.
-    pub began: std::time::Instant,
+    pub began: Instant,
+    /// How long it shall wait at most, if the kernel forgets that when it is interrupted.
+    pub timeout: Option<Duration>,
     /// Where its buffers are; none for the call that the thread left home in, which uses its own.
     pub layout: Option<Layout>,
+}
+
+impl MakingCall {
+    /// Whether an end by EINTR does not show that the program has heard a signal.
+    pub fn is_made_again(&self) -> bool {
+        self.layout.as_ref().is_some_and(|layout| {
+            layout.forward.facts.restart_after_stop || layout.signal_mask().is_some()
+        })
+    }
 }
 
 /// How far a call is.
@@ -131,6 +144,23 @@ pub struct DeputyThread {
 }
 
 impl Deputy {
+    /// The signals that do nothing to the process now.
+    pub fn ignored_signals(&self) -> SignalSet {
+        let ignored = (1..=SIGNAL_MAX).filter(|&signal| self.ignores(signal));
+        ignored.fold(SignalSet::default(), |set, signal| {
+            set.with(SignalSet::only(signal))
+        })
+    }
+
+    /// Whether `signal` does nothing to the process now.
+    pub fn ignores(&self, signal: i32) -> bool {
+        match self.action(signal).handler {
+            SignalAction::IGNORE => true,
+            SignalAction::DEFAULT => freeze::is_ignored_by_default(signal),
+            _ => false,
+        }
+    }
+
     /// The thread with this id.
     pub fn thread(&mut self, tid: ThreadId) -> Option<&mut DeputyThread> {
         self.threads.iter_mut().find(|thread| thread.tid == tid)

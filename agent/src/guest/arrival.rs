@@ -115,6 +115,7 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
             signals: std::collections::VecDeque::new(),
             interrupted: None,
             mask_at_home: image.signal_mask,
+            knows_all_signals: false,
             is_exiting: false,
         }
     });

@@ -366,6 +366,7 @@ impl Stay<'_> {
                 signals: VecDeque::new(),
                 interrupted: None,
                 mask_at_home: mask,
+                knows_all_signals: false,
                 is_exiting: false,
             }],
             memory: ProcessMemory::open(leader)?,

@@ -205,7 +205,7 @@ impl Stay<'_> {
 
     /// A call that a signal has interrupted, and whose signal will only be heard at home: decides here
     /// what the kernel decides at delivery (SA_RESTART, sigaction(2)), because the call is not known there.
-    fn decide_interrupted_call(&mut self, thread: ThreadId) -> Result<(), Trouble> {
+    pub(super) fn decide_interrupted_call(&mut self, thread: ThreadId) -> Result<(), Trouble> {
         const SA_RESTART: u64 = 0x1000_0000;
         let Some(known) = self.guest.by_thread(thread) else {
             return Ok(());
@@ -214,7 +214,10 @@ impl Stay<'_> {
             return Ok(());
         };
         let signal = known.signals.back().map_or(0, |info| info.signal());
+        // A signal that the thread's own mask blocks was let through by the call's: it will be again.
+        let is_masked_wait = ptrace::signal_mask(thread)?.contains(signal);
         let is_restarted = match code {
+            _ if is_masked_wait => true,
             restart::ERESTARTNOINTR => true,
             restart::ERESTARTSYS => self.guest.action(signal).flags & SA_RESTART != 0,
             _ => false,

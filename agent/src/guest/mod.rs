@@ -5,7 +5,8 @@
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
 //! decides which calls it makes here, [`trap`] handles all others, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
-//! processes, [`signals`] what home's kernel wants it to hear, [`homecoming`] its way back.
+//! processes, [`signals`] what home's kernel wants it to hear, [`pending`] what it does not hear at once,
+//! [`homecoming`] its way back.
 
 pub mod arrival;
 pub mod build;
@@ -15,6 +16,7 @@ pub mod forks;
 pub mod homecoming;
 pub mod mapping;
 pub mod memory_files;
+pub mod pending;
 mod program_memory;
 pub mod sandbox;
 pub mod signals;

@@ -9,7 +9,7 @@
 use crate::migrate::freeze;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::NO_CALL;
-use crate::sys::signal::{self, SignalInfo, numbers};
+use crate::sys::signal::{self, SignalAction, SignalInfo, numbers};
 
 use super::stay::{Next, Stay};
 use super::threads::{GuestThread, ThreadState};
@@ -72,21 +72,29 @@ impl Stay<'_> {
 
     /// The kernel is about to deliver `signal` to a thread.
     pub(super) fn on_delivery(&mut self, thread: ThreadId, signal: i32) -> Result<Next, Trouble> {
+        let action = self.guest.action(signal);
         let Some(known) = self.guest.by_thread(thread) else {
             ptrace::resume(thread, signal)?;
             return Ok(Next::Continue);
         };
+        // Its handler has another mask than the one that home was told.
+        known.knows_all_signals = false;
         let position = known
             .signals
             .iter()
             .position(|info| info.signal() == signal);
         if let Some(position) = position {
+            if !action.is_handled() {
+                return self.leave_to_home(thread, signal);
+            }
             deliver(thread, known, position, signal)?;
+            self.note_delivery(signal);
             return Ok(Next::Continue);
         }
         if freeze::is_fault(signal) {
-            if self.guest.action(signal).is_handled() && !is_blocked(thread, signal)? {
+            if action.is_handled() && !is_blocked(thread, signal)? {
                 ptrace::resume(thread, signal)?;
+                self.note_delivery(signal);
                 return Ok(Next::Continue);
             }
             step_back_over_breakpoint(self, thread, signal)?;
@@ -101,10 +109,42 @@ impl Stay<'_> {
         self.guest.run(thread, 0)?;
         Ok(Next::Continue)
     }
+
+    /// A signal whose action has changed after home had sent it: no handler runs. What it does by default
+    /// happens at home, to where it goes back.
+    fn leave_to_home(&mut self, thread: ThreadId, signal: i32) -> Result<Next, Trouble> {
+        let is_ignored = self.guest.action(signal).handler == SignalAction::IGNORE
+            || freeze::is_ignored_by_default(signal);
+        let Some(known) = self.guest.by_thread(thread) else {
+            return Ok(Next::Continue);
+        };
+        if is_ignored {
+            known.signals.retain(|info| info.signal() != signal);
+            self.guest.run(thread, 0)?;
+            return Ok(Next::Continue);
+        }
+        known.state = ThreadState::Stopped;
+        self.decide_interrupted_call(thread)?;
+        let cause = format!("it gets signal {signal}, which it no longer handles");
+        Ok(Next::GoHome(Some(cause)))
+    }
+
+    /// The kernel runs the handler of `signal`, maybe for the last time.
+    fn note_delivery(&mut self, signal: i32) {
+        let index = usize::try_from(signal - 1).ok();
+        let action = index.and_then(|index| self.guest.signal_actions.get_mut(index));
+        if let Some(action) = action.filter(|action| action.runs_once()) {
+            action.handler = SignalAction::DEFAULT;
+        }
+    }
 }
 
 /// Sends a signal to a guest's thread, and remembers what home knows of it.
-fn post(leader: ThreadId, known: &mut GuestThread, info: SignalInfo) -> Result<(), Trouble> {
+pub(super) fn post(
+    leader: ThreadId,
+    known: &mut GuestThread,
+    info: SignalInfo,
+) -> Result<(), Trouble> {
     let signal = info.signal();
     if !(1..=signal::SIGNAL_MAX).contains(&signal) {
         return Err(Trouble::Protocol(format!(

@@ -200,6 +200,7 @@ impl Stay<'_> {
             signals: VecDeque::new(),
             interrupted: None,
             mask_at_home: mask,
+            knows_all_signals: false,
             is_exiting: false,
         });
         self.guest.run(thread, 0)?;

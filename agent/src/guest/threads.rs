@@ -169,6 +169,9 @@ pub struct GuestThread {
     pub interrupted: Option<(u64, i64)>,
     /// Its signal mask as home knows it.
     pub mask_at_home: SignalSet,
+    /// All signals that home had sent before it knew this thread's mask have arrived: the next step of
+    /// returning what it blocks can be taken.
+    pub knows_all_signals: bool,
     /// It is on its way through exit(2).
     pub is_exiting: bool,
 }

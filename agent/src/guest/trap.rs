@@ -10,9 +10,7 @@ use crate::sys::ptrace::{self, CallPhase, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
 use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
-use crate::syscall::{
-    self, Answer, Class, Facts, Fault, Forward, Limits, Memory, PlanError, SignalMask, SpecialCall,
-};
+use crate::syscall::{self, Answer, Class, Fault, Forward, Limits, Memory, PlanError, SpecialCall};
 use crate::wire::migration::ToDeputy;
 
 use super::stay::{Next, Stay};
@@ -59,6 +57,9 @@ impl Stay<'_> {
         };
         if self.has_signal_to_hear(thread)? {
             return self.make_again(thread, trap.number);
+        }
+        if self.has_blocked_signal(thread)? {
+            return self.return_blocked_signals(&trap);
         }
         if trap.number.cast_signed() == number::SYS_rt_sigreturn {
             return self.run_here_and_tell_mask(&trap);
@@ -159,10 +160,6 @@ impl Stay<'_> {
         forward: &Forward,
         completion: Completion,
     ) -> Result<Next, Trouble> {
-        if self.has_own_signal_mask(&forward.facts, &trap.arguments) {
-            let cause = "it waits with a signal mask of its own".to_owned();
-            return self.go_home_for(trap, cause);
-        }
         let memory = &mut self.guest.memory;
         let mut plan = match syscall::plan(
             trap.number,
@@ -193,23 +190,6 @@ impl Stay<'_> {
         self.await_return(trap, call, Some(plan), completion);
         self.channel.send(&header, &payload)?;
         Ok(Next::Continue)
-    }
-
-    /// Whether a call waits with a mask other than the thread's.
-    fn has_own_signal_mask(&mut self, facts: &Facts, arguments: &[u64; 6]) -> bool {
-        match facts.signal_mask {
-            None => false,
-            Some(SignalMask::Argument(index)) => arguments[usize::from(index)] != 0,
-            Some(SignalMask::Pack(index)) => {
-                let pack = arguments[usize::from(index)];
-                pack != 0
-                    && self
-                        .guest
-                        .memory
-                        .word(pack)
-                        .is_ok_and(|pointer| pointer != 0)
-            }
-        }
     }
 
     /// The thread's mask; what goes home with it makes home know it.
@@ -258,22 +238,8 @@ impl Stay<'_> {
         }
     }
 
-    /// Whether a signal that the thread does not block waits for it to run on.
-    fn has_signal_to_hear(&mut self, thread: ThreadId) -> Result<bool, Trouble> {
-        let is_expected = self
-            .guest
-            .by_thread(thread)
-            .is_some_and(|known| !known.signals.is_empty());
-        if !is_expected {
-            return Ok(false);
-        }
-        let mask = ptrace::signal_mask(thread)?;
-        let queued = ptrace::queued_signals(thread, false)?;
-        Ok(queued.iter().any(|info| !mask.contains(info.signal())))
-    }
-
     /// The thread makes its call again after the signals that wait for it.
-    fn make_again(&mut self, thread: ThreadId, number: u64) -> Result<Next, Trouble> {
+    pub(super) fn make_again(&mut self, thread: ThreadId, number: u64) -> Result<Next, Trouble> {
         let mut registers = ptrace::registers(thread)?;
         registers.rewind_to_call(number);
         ptrace::set_registers(thread, &registers)?;
@@ -409,7 +375,15 @@ impl Stay<'_> {
             return self.continue_write(thread, &pending, result, signal);
         }
         if let Some(info) = signal {
-            return self.interrupt_call(thread, pending.number, result, info);
+            let mask = pending.plan.as_ref().and_then(syscall::Plan::signal_mask);
+            // Before the call had begun only signals came that the thread itself lets through.
+            let mask = mask.filter(|_| result != restart::ERESTARTNOINTR);
+            return match mask {
+                None => self.interrupt_call(thread, pending.number, result, info),
+                Some(mask) => {
+                    self.end_masked_wait(thread, pending.number, result, info, SignalSet(mask))
+                }
+            };
         }
         match pending.completion {
             Completion::StartThread | Completion::Fork if result == restart::ERESTARTNOINTR => {

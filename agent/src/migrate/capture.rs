@@ -128,6 +128,19 @@ pub fn settle_registers(registers: &mut Registers) -> Waiting {
     Waiting::No
 }
 
+/// Rewinds a thread whose call was ended by a signal that does nothing, and only because the thread is traced.
+/// The kernel restarts most calls by itself; `false` if there is nothing to do.
+pub fn undo_false_interruption(registers: &mut Registers) -> bool {
+    let call = registers.orig_rax;
+    let is_false = registers.in_call()
+        && registers.result() == EINTR
+        && restarts_after_stop(call, &registers.arguments());
+    if is_false {
+        registers.rewind_to_call(call);
+    }
+    is_false
+}
+
 /// Whether a stop may end this call with EINTR although no handler ran (signal(7)).
 fn restarts_after_stop(call: u64, arguments: &[u64; 6]) -> bool {
     let class = syscall::lookup(call).map(|known| syscall::resolve(known, arguments));

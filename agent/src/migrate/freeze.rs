@@ -12,11 +12,12 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::migrate::capture;
 use crate::process::maps::{self, MappingKind};
-use crate::process::stat;
 use crate::process::status::State;
+use crate::process::{stat, status};
 use crate::sys::ptrace::{self, ThreadId, options};
-use crate::sys::signal::numbers;
+use crate::sys::signal::{SIGNAL_MAX, SignalSet, numbers};
 use crate::sys::wait::{self, Report, Stop};
 
 /// How long all threads together may take to stop. A thread in vfork(2) or in uninterruptible sleep
@@ -247,18 +248,51 @@ pub fn wait_for_stop(thread: ThreadId, deadline: Instant) -> Result<(), FreezeEr
                 return Err(FreezeError::StoppedBySignal(signal));
             }
             Ok(Some(Report::Stopped(stop))) => {
-                let signal = if let Stop::Signal(signal) = stop {
-                    signal
-                } else {
-                    0
-                };
-                ptrace::resume(thread, signal)
+                pass_on(thread, stop)
                     .and_then(|()| ptrace::interrupt(thread))
                     .map_err(|_| FreezeError::Gone)?;
             }
             Err(error) => return Err(FreezeError::Refused(thread, error)),
         }
     }
+}
+
+/// Resumes a thread that has stopped before our request, with its signal.
+fn pass_on(thread: ThreadId, stop: Stop) -> io::Result<()> {
+    let Stop::Signal(signal) = stop else {
+        return ptrace::resume(thread, 0);
+    };
+    if ignores(thread, signal) {
+        let mut registers = ptrace::registers(thread)?;
+        if capture::undo_false_interruption(&mut registers) {
+            ptrace::set_registers(thread, &registers)?;
+        }
+    }
+    ptrace::resume(thread, signal)
+}
+
+/// Whether a signal does nothing to a thread's process. The kernel stops a traced thread for it all the same.
+fn ignores(thread: ThreadId, signal: i32) -> bool {
+    let thread = thread.cast_unsigned();
+    status::read_thread(thread, thread).is_ok_and(|status| is_nothing(signal, &status.signals))
+}
+
+fn is_nothing(signal: i32, signals: &status::Signals) -> bool {
+    SignalSet(signals.ignored).contains(signal)
+        || is_ignored_by_default(signal) && !SignalSet(signals.caught).contains(signal)
+}
+
+/// Whether a stopped thread has a signal that it would hear before its next instruction. What a call has
+/// raised must be heard before the call returns, so the thread must not leave before.
+fn has_signal_to_hear(thread: ThreadId) -> bool {
+    let thread = thread.cast_unsigned();
+    status::read_thread(thread, thread).is_ok_and(|status| {
+        let signals = status.signals;
+        let pending = (signals.pending | signals.pending_shared) & !signals.blocked;
+        (1..=SIGNAL_MAX)
+            .filter(|&signal| SignalSet(pending).contains(signal))
+            .any(|signal| !is_nothing(signal, &signals))
+    })
 }
 
 /// Whether a stopped thread has raised a fault that it has not been told of. It must be told first: even
@@ -286,7 +320,8 @@ pub fn is_fault(signal: i32) -> bool {
     )
 }
 
-/// As [`wait_for_stop`], and lets the thread run on for moments until it stops outside the vDSO.
+/// As [`wait_for_stop`], and lets the thread run on for moments until it stops outside the vDSO, with no
+/// signal to hear.
 /// (Stepping out instruction by instruction can livelock in a sequence-count retry loop.)
 pub fn stop_outside_vdso(
     thread: ThreadId,
@@ -297,7 +332,7 @@ pub fn stop_outside_vdso(
     loop {
         wait_for_stop(thread, deadline)?;
         let registers = ptrace::registers(thread).map_err(|_| FreezeError::Gone)?;
-        if !vdso.contains(&registers.rip) {
+        if !vdso.contains(&registers.rip) && !has_signal_to_hear(thread) {
             return Ok(());
         }
         if Instant::now() >= deadline {

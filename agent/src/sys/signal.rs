@@ -38,6 +38,18 @@ impl SignalSet {
         self.0 & !other.0 != 0
     }
 
+    /// The signals of both sets.
+    #[must_use]
+    pub fn with(self, other: SignalSet) -> SignalSet {
+        SignalSet(self.0 | other.0)
+    }
+
+    /// The set of `signal` alone.
+    #[must_use]
+    pub fn only(signal: i32) -> SignalSet {
+        SignalSet(1 << (signal - 1))
+    }
+
     /// The set without `signal`.
     #[must_use]
     pub fn without(self, signal: i32) -> SignalSet {
@@ -162,6 +174,24 @@ impl SignalAction {
             bytes[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
         }
         bytes
+    }
+
+    /// Whether the handler runs once: then the action is the default one (SA_RESETHAND).
+    pub fn runs_once(&self) -> bool {
+        const SA_RESETHAND: u64 = 0x8000_0000;
+        self.flags & SA_RESETHAND != 0
+    }
+
+    /// The mask while the handler of `signal` runs, which has interrupted a thread with `mask`
+    /// (signal_delivered in kernel/signal.c).
+    pub fn mask_in_handler(&self, signal: i32, mask: SignalSet) -> SignalSet {
+        const SA_NODEFER: u64 = 0x4000_0000;
+        let in_handler = mask.with(SignalSet(self.mask));
+        if self.flags & SA_NODEFER == 0 {
+            in_handler.with(SignalSet::only(signal))
+        } else {
+            in_handler
+        }
     }
 
     /// Whether a program's own handler runs.

@@ -10,7 +10,7 @@
 //!    from the deputy's scratch area, the guest side finds in the reply where each of them belongs.
 
 use super::plan::Limits;
-use super::shape::{Argument, Filled, Forward, Length, Shorten, Structure};
+use super::shape::{Argument, Filled, Forward, Length, Shorten, SignalMask, Structure};
 use crate::limits::{FORWARD_SEGMENTS_MAX, FORWARD_TEXT_BYTES_MAX};
 
 /// Why a derivation ended early.
@@ -105,6 +105,8 @@ pub(super) struct Derivation {
     pub(super) returns: Vec<Return>,
     /// The guest asked for more.
     pub(super) shortened: bool,
+    /// The signal mask with which the call waits, if it has one of its own: its segment, and what it is.
+    pub(super) signal_mask: Option<(usize, u64)>,
     total_bytes: u64,
 }
 
@@ -144,6 +146,7 @@ pub(super) fn derive(
     for index in 0..forward.arguments.len().min(args.len()) {
         planner.argument(index)?;
     }
+    planner.derivation.signal_mask = planner.signal_mask();
     Ok(planner.derivation)
 }
 
@@ -309,6 +312,22 @@ impl Planner<'_> {
             Length::Encoded(argument) => (self.arg(argument) >> 16) & 0x3fff,
         };
         Ok(bytes)
+    }
+
+    /// The mask with which the call waits; none as well if its size is not the kernel's: that is an error.
+    fn signal_mask(&mut self) -> Option<(usize, u64)> {
+        const SET_BYTES: u64 = 8;
+        let segment = match self.forward.facts.signal_mask? {
+            SignalMask::Argument(index) => self.derivation.pointers[usize::from(index)]?,
+            SignalMask::Pack(index) => {
+                let pack = self.derivation.pointers[usize::from(index)]?;
+                let at = self.derivation.segments[pack].input?;
+                let mut relocations = self.derivation.relocations.iter();
+                relocations.find(|pointer| pointer.at == at)?.segment
+            }
+        };
+        let is_set = self.derivation.segments[segment].length == SET_BYTES;
+        is_set.then(|| (segment, self.number(segment, 0, SET_BYTES as usize)))
     }
 
     /// A little-endian number of `width` bytes at `offset` of a segment that was read.

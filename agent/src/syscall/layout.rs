@@ -87,6 +87,8 @@ pub struct Write {
 /// A call ready for execution by the deputy.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// The call.
+    pub number: u64,
     /// The registers' values.
     pub args: [u64; 6],
     /// What to write into the deputy's memory first.
@@ -154,6 +156,7 @@ pub fn layout(
             })
         });
     Ok(Layout {
+        number: request.number,
         args,
         writes: writes.collect(),
         forward,
@@ -198,6 +201,19 @@ fn place(derivation: &Derivation, scratch: &Range<u64>) -> Result<Vec<u64>, Reje
 }
 
 impl Layout {
+    /// The signal mask with which the call waits, if it has one of its own.
+    #[must_use]
+    pub fn signal_mask(&self) -> Option<u64> {
+        self.derivation.signal_mask.map(|(_, mask)| mask)
+    }
+
+    /// Where that mask is in the scratch area.
+    #[must_use]
+    pub fn signal_mask_address(&self) -> Option<u64> {
+        let (segment, _) = self.derivation.signal_mask?;
+        self.addresses.get(segment).copied()
+    }
+
     /// Collects what the call has left behind, given its raw result: the payload of the reply.
     ///
     /// # Errors

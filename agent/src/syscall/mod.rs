@@ -29,7 +29,7 @@ pub use plan::{Fault, Limits, Memory, Plan, PlanError, Request, plan};
 pub use settle::ReplyMismatch;
 pub use shape::{
     Answer, Argument, Call, Class, Command, Condition, Facts, Filled, Forward, Length, Pointer,
-    Shorten, SignalMask, SpecialCall, Structure,
+    Shorten, SignalMask, SpecialCall, Structure, Timeout,
 };
 
 /// The call with this number, if the table knows it.

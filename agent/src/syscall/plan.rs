@@ -110,6 +110,12 @@ impl Plan {
         std::mem::take(&mut self.payload)
     }
 
+    /// The signal mask with which the call waits, if it has one of its own.
+    #[must_use]
+    pub fn signal_mask(&self) -> Option<u64> {
+        self.derivation.signal_mask.map(|(_, mask)| mask)
+    }
+
     /// Whether less was asked for than the guest wanted, see [`super::Shorten`].
     #[must_use]
     pub fn shortened(&self) -> bool {

@@ -138,6 +138,8 @@ pub struct Facts {
     pub restart_after_stop: bool,
     /// Where its temporary signal mask is, if it has one.
     pub signal_mask: Option<SignalMask>,
+    /// How long it waits at most, if it is told so and forgets it when it is interrupted.
+    pub timeout: Option<Timeout>,
     /// Its result may bring new descriptors inside a message (`SCM_RIGHTS`).
     pub receives_descriptors: bool,
     /// It sends a signal, maybe to the caller: what it raises is delivered before it returns.
@@ -153,6 +155,15 @@ pub enum SignalMask {
     Argument(u8),
     /// This argument points to a pair of pointer and size (`pselect6`).
     Pack(u8),
+}
+
+/// Where a call has its relative timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// This argument is an `int` of milliseconds; negative: without end.
+    Milliseconds(u8),
+    /// This argument points to a `struct timespec` that the kernel only reads, or is NULL: without end.
+    Timespec(u8),
 }
 
 /// How a transfer may be made smaller. A short transfer is legal for these calls, but a program that writes
@@ -345,6 +356,7 @@ pub(super) const fn changes(arguments: &'static [Argument]) -> Forward {
             blocks: true,
             restart_after_stop: false,
             signal_mask: None,
+            timeout: None,
             receives_descriptors: false,
             sends_signal: false,
             shortens: None,
@@ -375,6 +387,12 @@ impl Forward {
     /// The argument points to a temporary signal mask.
     pub(super) const fn signal_mask(mut self, mask: SignalMask) -> Forward {
         self.facts.signal_mask = Some(mask);
+        self
+    }
+
+    /// It has a relative timeout.
+    pub(super) const fn timeout(mut self, timeout: Timeout) -> Forward {
+        self.facts.timeout = Some(timeout);
         self
     }
 

@@ -206,6 +206,16 @@ pub enum ToDeputy {
         /// Its mask now.
         mask: SignalSet,
     },
+    /// Signals that this thread was sent and has blocked before it heard them: home, which knows its mask, queues
+    /// them again.
+    GiveBack {
+        /// The thread.
+        tid: i32,
+        /// The signals, the oldest first; older than what home has queued since it knows the mask.
+        signals: Vec<SignalInfo>,
+        /// As of `Call`.
+        signals_received: u64,
+    },
     /// rt_sigaction(2): to be made at home too. Answered by `Return`.
     Action {
         /// The thread that makes it.
@@ -341,6 +351,7 @@ impl ToDeputy {
         match self {
             Self::Call { tid, .. }
             | Self::Mask { tid, .. }
+            | Self::GiveBack { tid, .. }
             | Self::Action { tid, .. }
             | Self::Map { tid, .. }
             | Self::Remap { tid, .. }

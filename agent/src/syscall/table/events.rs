@@ -4,7 +4,8 @@ use super::{call, comes_home, forward};
 use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, PollDescriptors, Value};
 use crate::syscall::shape::Filled::{Always, ResultTimes, Whole};
 use crate::syscall::shape::{
-    Call, Class, Command, Length, Pointer, SignalMask, Structure, array, asks, changes, fixed, size,
+    Call, Class, Command, Length, Pointer, SignalMask, Structure, Timeout, array, asks, changes,
+    fixed, size,
 };
 
 /// `struct epoll_event` is packed on x86-64.
@@ -79,6 +80,7 @@ pub(super) const CALLS: &[Call] = &[
         "epoll_wait",
         changes(&[Descriptor, EPOLL_EVENTS, Value, Value])
             .restart_after_stop()
+            .timeout(Timeout::Milliseconds(3))
             .shortens_units(2, EPOLL_EVENT_BYTES),
     ),
     forward(
@@ -86,6 +88,7 @@ pub(super) const CALLS: &[Call] = &[
         "epoll_pwait",
         changes(&[Descriptor, EPOLL_EVENTS, Value, Value, In(size(5)), Value])
             .restart_after_stop()
+            .timeout(Timeout::Milliseconds(3))
             .signal_mask(SignalMask::Argument(4))
             .shortens_units(2, EPOLL_EVENT_BYTES),
     ),
@@ -94,6 +97,7 @@ pub(super) const CALLS: &[Call] = &[
         "epoll_pwait2",
         changes(&[Descriptor, EPOLL_EVENTS, Value, TIMEOUT, In(size(5)), Value])
             .restart_after_stop()
+            .timeout(Timeout::Timespec(3))
             .signal_mask(SignalMask::Argument(4))
             .shortens_units(2, EPOLL_EVENT_BYTES),
     ),

@@ -3,7 +3,9 @@
 use super::{call, comes_home, forward};
 use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, Text, Value};
 use crate::syscall::shape::Filled::{Always, Result, ResultTimes, Whole};
-use crate::syscall::shape::{Call, Class, Command, Length, array, asks, changes, fixed, size};
+use crate::syscall::shape::{
+    Call, Class, Command, Length, Timeout, array, asks, changes, fixed, size,
+};
 
 /// `struct msgbuf`: a `long`, then as many bytes as the third argument says.
 const MESSAGE: Length = Length::Counted {
@@ -30,7 +32,9 @@ pub(super) const CALLS: &[Call] = &[
     forward(
         220,
         "semtimedop",
-        changes(&[Value, In(array(2, 6)), Value, TIMEOUT]).restart_after_stop(),
+        changes(&[Value, In(array(2, 6)), Value, TIMEOUT])
+            .restart_after_stop()
+            .timeout(Timeout::Timespec(3)),
     ),
     call(66, "semctl", SEMCTL),
     forward(68, "msgget", changes(&[Value, Value, Value]).quick()),

@@ -3,7 +3,9 @@
 use super::{call, forward, local, special};
 use crate::syscall::shape::Argument::{Descriptor, In, Out, Value};
 use crate::syscall::shape::Filled::{Whole, WholeIfPositive};
-use crate::syscall::shape::{Call, Class, SignalMask, SpecialCall, asks, changes, fixed, size};
+use crate::syscall::shape::{
+    Call, Class, SignalMask, SpecialCall, Timeout, asks, changes, fixed, size,
+};
 
 /// `siginfo_t`.
 const SIGINFO_BYTES: u32 = 128;
@@ -51,7 +53,8 @@ pub(super) const CALLS: &[Call] = &[
             In(fixed(16)),
             Value,
         ])
-        .restart_after_stop(),
+        .restart_after_stop()
+        .timeout(Timeout::Timespec(2)),
     ),
     forward(62, "kill", changes(&[Value, Value]).quick().sends_signal()),
     forward(

@@ -1,0 +1,78 @@
+//! What each signal does (sigaction(2)): the deputy's kernel knows it as the guest's does, because it decides
+//! what interrupts, stops or ends the process, and because the program needs it when it is home again.
+
+use crate::migrate::image::{ProcessImage, Waiting};
+use crate::sys::call_numbers as number;
+use crate::sys::ptrace::ThreadId;
+use crate::sys::signal::{SignalAction, SignalSet};
+
+use super::away::{Away, Trouble};
+
+impl Away<'_> {
+    /// rt_sigaction(2) of the guest: the deputy must know which signals are ignored, and has the handler
+    /// when the program is home again.
+    pub(super) fn on_action(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        signal: i32,
+        action: SignalAction,
+        mask: SignalSet,
+    ) -> Result<(), Trouble> {
+        self.take_mask(tid, mask)?;
+        let was_ignored = self.deputy.ignores(signal);
+        let result = self.set_action(tid, signal, action)?;
+        if was_ignored && !self.deputy.ignores(signal) {
+            self.let_signal_interrupt(signal);
+        }
+        self.return_injected(tid, call, result, None)
+    }
+
+    /// Sets an action, by a stopped thread, whose registers and mask are the caller's to set.
+    fn set_action(
+        &mut self,
+        tid: ThreadId,
+        signal: i32,
+        action: SignalAction,
+    ) -> Result<i64, Trouble> {
+        let at = self.deputy.scratch.shared.data;
+        self.deputy.memory.write(at, &action.to_bytes())?;
+        let number_of = i64::from(signal).cast_unsigned();
+        let arguments = [number_of, at, 0, size_of::<SignalSet>() as u64, 0, 0];
+        let result = self.inject(tid, number::SYS_rt_sigaction, arguments)?;
+        if result == 0
+            && let Some(known) = self.deputy.signal_actions.get_mut(signal as usize - 1)
+        {
+            *known = action;
+        }
+        Ok(result)
+    }
+
+    /// The guest hears a signal whose handler runs once: from here on it has its default action.
+    pub(super) fn forget_handler(&mut self, tid: ThreadId, signal: i32) -> Result<(), Trouble> {
+        let action = SignalAction {
+            handler: SignalAction::DEFAULT,
+            ..self.deputy.action(signal)
+        };
+        self.set_action(tid, signal, action).map(drop)
+    }
+
+    /// Sets the actions that the guest has and the deputy has not: those of handlers that run once, whose
+    /// signal one side has delivered and the other not yet. A sigaction(2) that home has just made for
+    /// a thread which did not hear of it counts.
+    pub(super) fn adopt_actions(&mut self, image: &ProcessImage) -> Result<(), Trouble> {
+        let pid = self.deputy.pid;
+        for (signal, &action) in (1..).zip(&image.signal_actions) {
+            let is_being_changed = image.threads.iter().any(|thread| {
+                let registers = &thread.registers;
+                matches!(thread.waiting, Waiting::ForReturn { .. })
+                    && registers.orig_rax == number::SYS_rt_sigaction.cast_unsigned()
+                    && registers.rdi as i32 == signal
+            });
+            if action != self.deputy.action(signal) && !is_being_changed {
+                self.set_action(pid, signal, action)?;
+            }
+        }
+        Ok(())
+    }
+}
