@@ -54,7 +54,12 @@ impl ProcessMemory {
     /// # Errors
     /// `EFAULT` if any of it is not mapped or its protection forbids reading.
     pub fn read_as_program(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
-        process_vm::read(self.thread, address, into)
+        process_vm::read(self.thread, address, into).or_else(|error| {
+            // A stack grows below what it has touched by the kernel's copying, and by /proc/PID/mem, but
+            // not by process_vm_readv(2) (mm/gup.c in Linux 6.5 and newer).
+            self.read(address, &mut [0]).map_err(|_| error)?;
+            process_vm::read(self.thread, address, into)
+        })
     }
 
     /// Writes `bytes` to `address`, as a system call of the process would.
@@ -62,7 +67,10 @@ impl ProcessMemory {
     /// # Errors
     /// `EFAULT` if any of it is not mapped or its protection forbids writing; a part may be written.
     pub fn write_as_program(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        process_vm::write(self.thread, address, bytes)
+        process_vm::write(self.thread, address, bytes).or_else(|error| {
+            self.read(address, &mut [0]).map_err(|_| error)?;
+            process_vm::write(self.thread, address, bytes)
+        })
     }
 
     /// One 64-bit word.

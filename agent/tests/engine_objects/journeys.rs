@@ -168,6 +168,8 @@ struct Journey {
     running: Running,
     /// None while it is at home and nobody has asked it to move.
     supervisors: Option<Supervisors>,
+    /// Those that serve what it has forked, and not itself any more.
+    former: Vec<Supervisors>,
     allowance: Allowance,
     course: Course,
 }
@@ -177,6 +179,7 @@ impl Journey {
         Journey {
             running,
             supervisors: None,
+            former: Vec::new(),
             allowance,
             course: Course::Travelled,
         }
@@ -218,9 +221,13 @@ impl Journey {
                     }
                     return;
                 }
-                // It had come home, and its supervisor had ended because it was not needed.
+                // It had come home, and its supervisor serves others, or has ended because it was not needed.
                 Err(MoveError::Gone) if self.running.lives() => {
-                    self.forget_supervisors(END_TIMEOUT);
+                    if supervisors.has_left {
+                        self.former.extend(self.supervisors.take());
+                    } else {
+                        self.forget_supervisors(END_TIMEOUT);
+                    }
                 }
                 Err(error) => return self.on_refusal(destination, &error),
             }
@@ -261,10 +268,8 @@ impl Journey {
     }
 
     fn take_own_moves(&mut self) {
-        let Some(supervisors) = &mut self.supervisors else {
-            return;
-        };
-        for cause in supervisors.own_moves.drain(..) {
+        let all = self.former.iter_mut().chain(&mut self.supervisors);
+        for cause in all.flat_map(|supervisors| supervisors.own_moves.drain(..)) {
             assert!(
                 self.allowance.comes_home,
                 "it came home by itself: {cause}\n{}",
@@ -278,7 +283,7 @@ impl Journey {
     fn finish(mut self) -> (Outcome, Course) {
         self.running.open_gate();
         let outcome = self.running.outcome();
-        if let Some(supervisors) = &mut self.supervisors {
+        for supervisors in self.former.iter_mut().chain(&mut self.supervisors) {
             assert!(
                 supervisors.ends_within(END_TIMEOUT),
                 "the supervisors do not end: {}",

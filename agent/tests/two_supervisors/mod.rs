@@ -40,6 +40,8 @@ pub(crate) struct Supervisors {
     pub(crate) notices: Vec<String>,
     /// Moves that the supervisor made by itself, and why.
     pub(crate) own_moves: Vec<String>,
+    /// The process that they began with is not theirs any more; they serve others that it has forked.
+    pub(crate) has_left: bool,
     /// Guest supervisors are killed after this time.
     pub(crate) guest_lifetime: Option<Duration>,
 }
@@ -112,6 +114,7 @@ impl Supervisors {
             status: None,
             notices: Vec::new(),
             own_moves: Vec::new(),
+            has_left: false,
             guest_lifetime: None,
         }
     }
@@ -139,13 +142,17 @@ impl Supervisors {
         self.finish_move(request)
     }
 
-    /// Plays the agents until the move with this number is over, or the supervisor has ended.
+    /// Plays the agents until the move with this number is over, or the supervisor has ended or left the
+    /// process to another.
     pub(crate) fn finish_move(&mut self, wanted: u64) -> Result<MoveReport, MoveError> {
         loop {
             match self.try_receive() {
                 Some(FromSupervisor::MoveDone {
                     request, result, ..
                 }) if request == wanted => return result,
+                Some(FromSupervisor::Left { pid }) if pid == self.pid => {
+                    return Err(MoveError::Gone);
+                }
                 Some(_) => {}
                 None => return Err(MoveError::Gone),
             }
@@ -205,6 +212,7 @@ impl Supervisors {
             FromSupervisor::Status { pid, status } if *pid == self.pid => {
                 self.status = Some(status.clone());
             }
+            FromSupervisor::Left { pid } if *pid == self.pid => self.has_left = true,
             FromSupervisor::Notice(text) => self.notices.push(text.clone()),
             FromSupervisor::MoveDone {
                 request: 0,
