@@ -11,7 +11,7 @@ use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::inject::InjectError;
 use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::SignalInfo;
-use crate::sys::wait::Report;
+use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveReport, NodeName};
 
@@ -340,6 +340,8 @@ impl Away<'_> {
     /// What follows from trouble: the process goes on from its departure, or is killed with one line.
     pub(super) fn on_trouble(&mut self, trouble: &Trouble) -> Fate {
         if matches!(trouble, Trouble::ProcessEnded) {
+            // Seen by one of its threads.
+            wait::reap_process(self.deputy.pid);
             return Fate::Ended;
         }
         let lost = format!("node {} was lost ({trouble})", self.node.name);

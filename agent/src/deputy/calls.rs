@@ -52,7 +52,7 @@ impl Away<'_> {
         ptrace::interrupt(tid)?;
         loop {
             match wait::wait_for(tid)? {
-                Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::ProcessEnded),
                 Report::Stopped(Stop::Interrupted) => {
                     self.set_state(tid, DeputyState::Stopped);
                     return Ok(true);
@@ -65,14 +65,6 @@ impl Away<'_> {
             // The stop in between made the kernel forget our request.
             ptrace::interrupt(tid)?;
         }
-    }
-
-    /// A thread that we were steering was killed, and with it the process.
-    pub(super) fn thread_ended(&mut self, tid: ThreadId) -> Trouble {
-        if tid != self.deputy.pid {
-            wait::reap_process(self.deputy.pid, &self.deputy.thread_ids());
-        }
-        Trouble::ProcessEnded
     }
 
     pub(super) fn set_state(&mut self, tid: ThreadId, state: DeputyState) {
@@ -130,6 +122,13 @@ impl Away<'_> {
         call: u64,
         mask: SignalSet,
     ) -> Result<(), Trouble> {
+        let unheard = self.progress.unconfirmed.iter();
+        let mask = unheard
+            .filter(|sent| sent.tid == tid)
+            .map(|sent| sent.info.signal())
+            .fold(mask, |mask, signal| {
+                self.deputy.action(signal).mask_in_handler(signal, mask)
+            });
         self.take_mask(tid, mask)?;
         self.return_injected(tid, call, restart::ERESTARTNOINTR, None)
     }
@@ -168,7 +167,7 @@ impl Away<'_> {
         // is cheaper than going to sleep.
         match wait::wait_for(tid)? {
             Report::Stopped(stop) => self.on_stop(tid, stop)?,
-            Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+            Report::Exited(_) | Report::Killed(_) => return Err(Trouble::ProcessEnded),
         }
         if executes {
             // The thread that executes takes the leader's id, so its own may never report again.
@@ -178,7 +177,7 @@ impl Away<'_> {
             match wait::poll_for(tid)? {
                 None => std::hint::spin_loop(),
                 Some(Report::Stopped(stop)) => return self.on_stop(tid, stop),
-                Some(Report::Exited(_) | Report::Killed(_)) => return Err(self.thread_ended(tid)),
+                Some(Report::Exited(_) | Report::Killed(_)) => return Err(Trouble::ProcessEnded),
             }
         }
         Ok(())

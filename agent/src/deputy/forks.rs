@@ -111,7 +111,7 @@ impl Away<'_> {
     fn await_start(&mut self, new: ThreadId) -> Result<(), Trouble> {
         match wait::wait_for(new)? {
             Report::Stopped(_) => Ok(()),
-            Report::Exited(_) | Report::Killed(_) => Err(self.thread_ended(new)),
+            Report::Exited(_) | Report::Killed(_) => Err(Trouble::ProcessEnded),
         }
     }
 

@@ -111,7 +111,7 @@ impl Away<'_> {
         ptrace::interrupt(tid)?;
         loop {
             let stop = match wait::wait_for(tid)? {
-                Report::Exited(_) | Report::Killed(_) => return Err(self.thread_ended(tid)),
+                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::ProcessEnded),
                 Report::Stopped(stop) => stop,
             };
             match stop {

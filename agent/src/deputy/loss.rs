@@ -115,7 +115,7 @@ impl Away<'_> {
         if let Err(error) = signal::send_to_process(pid, numbers::SIGKILL) {
             log::debug!("process {pid} had ended already: {error}");
         }
-        wait::reap_process(pid, &self.deputy.thread_ids());
+        wait::reap_process(pid);
     }
 }
 

@@ -74,6 +74,12 @@ impl Away<'_> {
                     info,
                 });
                 self.channel.send(&ToGuest::Signal { tid, info }, &[])?;
+                // What its handler blocks is heard after it; until then it is pending here, where
+                // sigpending(2) and timer_getoverrun(2) look.
+                if let Some(thread) = self.deputy.thread(tid) {
+                    thread.mask = action.mask_in_handler(signal, thread.mask);
+                    ptrace::set_signal_mask(tid, thread.mask)?;
+                }
                 if action.runs_once() {
                     return self.forget_handler_asleep(tid, signal);
                 }
@@ -116,13 +122,14 @@ impl Away<'_> {
         if action.runs_once() {
             self.forget_handler(tid, signal)?;
         }
-        let Some(call_mask) = call_mask else {
+        if let Some(thread) = self.deputy.thread(tid) {
+            let mask = call_mask.map_or(thread.mask, SignalSet);
+            thread.mask = action.mask_in_handler(signal, mask);
+        }
+        if call_mask.is_none() {
             self.channel.send(&answer.header, &answer.payload)?;
             self.deputy.park(tid)?;
             return Ok(());
-        };
-        if let Some(thread) = self.deputy.thread(tid) {
-            thread.mask = action.mask_in_handler(signal, SignalSet(call_mask));
         }
         self.deputy.park_after_signals(tid, answer)?;
         Ok(())

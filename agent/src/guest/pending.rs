@@ -23,7 +23,6 @@ use crate::sys::registers::NO_CALL;
 use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::wire::migration::ToDeputy;
 
-use super::signals::post;
 use super::stay::{Next, Stay};
 use super::threads::Completion;
 use super::trap::Trap;
@@ -128,11 +127,11 @@ impl Stay<'_> {
             return Err(Trouble::Protocol(text));
         }
         let in_handler = self.guest.action(signal).mask_in_handler(signal, call_mask);
-        let (leader, scratch) = (self.guest.leader, self.guest.scratch);
+        let scratch = self.guest.scratch;
+        self.post_signal(thread, info)?;
         let Some(known) = self.guest.by_thread(thread) else {
             return Ok(Next::Continue);
         };
-        post(leader, known, info)?;
         known.interrupted = Some((number, restart_code));
         known.mask_at_home = in_handler;
 

@@ -11,6 +11,8 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::NO_CALL;
 use crate::sys::signal::{self, SignalAction, SignalInfo, numbers};
 
+use crate::wire::migration::ToDeputy;
+
 use super::stay::{Next, Stay};
 use super::threads::{GuestThread, ThreadState};
 use super::trouble::Trouble;
@@ -28,25 +30,36 @@ impl Stay<'_> {
         info: SignalInfo,
     ) -> Result<Next, Trouble> {
         self.guest.signals_received += 1;
-        let leader = self.guest.leader;
         let Some(known) = self.guest.by_tid(tid) else {
             // Ended meanwhile: as natively, a signal to an ending thread is lost.
             return Ok(Next::Continue);
         };
-        post(leader, known, info)?;
+        let thread = known.thread;
+        self.post_signal(thread, info)?;
         Ok(Next::Continue)
     }
 
-    /// A signal that interrupted a call which has a result all the same.
+    /// Sends a signal to a thread, and remembers what home knows of it.
     pub(super) fn post_signal(
         &mut self,
         thread: ThreadId,
         info: SignalInfo,
     ) -> Result<(), Trouble> {
-        let leader = self.guest.leader;
-        self.guest
-            .by_thread(thread)
-            .map_or(Ok(()), |known| post(leader, known, info))
+        let signal = info.signal();
+        if !(1..=signal::SIGNAL_MAX).contains(&signal) {
+            return Err(Trouble::Protocol(format!(
+                "home sends signal {signal}, which does not exist"
+            )));
+        }
+        let (leader, action) = (self.guest.leader, self.guest.action(signal));
+        let Some(known) = self.guest.by_thread(thread) else {
+            return Ok(());
+        };
+        known.signals.push_back(info);
+        // Home takes it that the handler runs.
+        known.mask_at_home = action.mask_in_handler(signal, known.mask_at_home);
+        signal::send_to_thread(leader, thread, signal)?;
+        Ok(())
     }
 
     /// A forwarded call was interrupted by a signal at home.
@@ -57,11 +70,10 @@ impl Stay<'_> {
         restart_code: i64,
         info: SignalInfo,
     ) -> Result<Next, Trouble> {
-        let leader = self.guest.leader;
         if let Some(known) = self.guest.by_thread(thread) {
             known.interrupted = Some((number, restart_code));
-            post(leader, known, info)?;
         }
+        self.post_signal(thread, info)?;
         let mut registers = ptrace::registers(thread)?;
         registers.orig_rax = NO_CALL;
         registers.rax = EINTR.cast_unsigned();
@@ -120,6 +132,11 @@ impl Stay<'_> {
         };
         if is_ignored {
             known.signals.retain(|info| info.signal() != signal);
+            let mask = ptrace::signal_mask(thread)?;
+            known.mask_at_home = mask;
+            let (tid, call) = (known.tid, None);
+            self.channel
+                .send(&ToDeputy::Mask { tid, call, mask }, &[])?;
             self.guest.run(thread, 0)?;
             return Ok(Next::Continue);
         }
@@ -137,23 +154,6 @@ impl Stay<'_> {
             action.handler = SignalAction::DEFAULT;
         }
     }
-}
-
-/// Sends a signal to a guest's thread, and remembers what home knows of it.
-pub(super) fn post(
-    leader: ThreadId,
-    known: &mut GuestThread,
-    info: SignalInfo,
-) -> Result<(), Trouble> {
-    let signal = info.signal();
-    if !(1..=signal::SIGNAL_MAX).contains(&signal) {
-        return Err(Trouble::Protocol(format!(
-            "home sends signal {signal}, which does not exist"
-        )));
-    }
-    known.signals.push_back(info);
-    signal::send_to_thread(leader, known.thread, signal)?;
-    Ok(())
 }
 
 fn deliver(

@@ -320,8 +320,7 @@ impl Supervisor {
         if let Err(error) = signal::send_to_process(guest.leader, numbers::SIGKILL) {
             log::debug!("guest {} had ended already: {error}", guest.leader);
         }
-        let threads: Vec<ThreadId> = guest.threads.iter().map(|known| known.thread).collect();
-        wait::reap_process(guest.leader, &threads);
+        wait::reap_process(guest.leader);
         self.link.end(guest.pid.cast_unsigned());
         self.dismissals.retain(|&(request, pid)| {
             if pid != guest.pid {

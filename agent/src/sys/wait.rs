@@ -2,6 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::time::{Duration, Instant};
+
+use crate::process::status::State;
+use crate::process::{stat, tasks};
 
 use super::ptrace::ThreadId;
 
@@ -80,12 +84,63 @@ fn wait_with(thread: ThreadId, flags: i32) -> io::Result<Option<(ThreadId, Repor
 }
 
 /// Waits for the next report of one thread, as long as it takes.
+///
+/// The end of a process's first thread is not reported before its tracer has taken note of the others'
+/// ends: if it has ended and that is what it waits for, it counts as killed, and
+/// [`reap_process`] is to be called.
 pub fn wait_for(thread: ThreadId) -> io::Result<Report> {
+    let mut polls = 0;
     loop {
-        if let Some((_, report)) = wait_with(thread, 0)? {
+        if let Some(report) = poll_for(thread)? {
             return Ok(report);
         }
+        polls += 1;
+        if polls <= QUICK_POLLS {
+            std::hint::spin_loop();
+            continue;
+        }
+        if wait_for_any()? == thread {
+            continue;
+        }
+        if is_held_back(thread) {
+            return match poll_for(thread)? {
+                Some(report) => Ok(report),
+                None => Ok(Report::Killed(libc::SIGKILL)),
+            };
+        }
+        // Somebody else's report stays where it is, so nothing tells of this thread's but asking.
+        std::thread::sleep(PAUSE);
     }
+}
+
+/// How often a thread is asked before it is waited for: most reports come within microseconds.
+const QUICK_POLLS: usize = 20;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_micros(20);
+
+/// Waits until any child or traced thread has something to report, and leaves it there: whose it is.
+fn wait_for_any() -> io::Result<ThreadId> {
+    const FLAGS: i32 = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+    loop {
+        // SAFETY: an all-zero siginfo_t is a valid value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: writes one siginfo_t, into `info`.
+        if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, FLAGS) } == 0 {
+            // SAFETY: waitid(2) has filled in the fields of a SIGCHLD.
+            return Ok(unsafe { info.si_pid() });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether a thread has ended and cannot report it yet.
+fn is_held_back(thread: ThreadId) -> bool {
+    let id = thread.cast_unsigned();
+    stat::read_thread(id, id).is_ok_and(|stat| stat.state == State::Zombie)
 }
 
 /// The next report of one thread, if there is one now.
@@ -94,23 +149,45 @@ pub fn poll_for(thread: ThreadId) -> io::Result<Option<Report>> {
 }
 
 /// Reaps all threads of a traced process that has been killed or is ending, the leader last: its end is
-/// not reported before those of the threads, which in turn wait for their tracer to take note.
-pub fn reap_process(leader: ThreadId, threads: &[ThreadId]) {
-    let others = threads.iter().filter(|&&thread| thread != leader);
-    for &thread in others.chain([&leader]) {
-        // An error says that it was reaped before.
-        while let Ok(Some((_, Report::Stopped(_)))) = wait_with(thread, 0) {
-            // It ends as soon as it runs; an error says that it has been killed by now.
-            let _ = super::ptrace::resume(thread, 0);
+/// not reported before those of the threads, which in turn wait for their tracer to take note. Those that
+/// it has made meanwhile are among them.
+pub fn reap_process(leader: ThreadId) {
+    let deadline = Instant::now() + REAP_TIMEOUT;
+    loop {
+        let mut threads = tasks::read(leader.cast_unsigned()).unwrap_or_default();
+        threads.push(leader.cast_unsigned());
+        for thread in threads.into_iter().map(u32::cast_signed) {
+            while let Ok(Some(report)) = poll_for(thread) {
+                match report {
+                    // It ends as soon as it runs; an error says that it has been killed by now.
+                    Report::Stopped(_) => _ = super::ptrace::resume(thread, 0),
+                    Report::Exited(_) | Report::Killed(_) => {}
+                }
+            }
         }
+        if matches!(wait_with(leader, libc::WNOHANG), Err(error) if is_no_child(&error)) {
+            return;
+        }
+        if Instant::now() >= deadline {
+            log::warn!("process {leader} was killed and does not end");
+            return;
+        }
+        std::thread::sleep(PAUSE);
     }
+}
+
+/// How long a killed process may take to end: a device can hold it up.
+const REAP_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn is_no_child(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECHILD)
 }
 
 /// The next report of any child or traced thread, if there is one now; none as well if there are no
 /// children at all.
 pub fn poll_any() -> io::Result<Option<(ThreadId, Report)>> {
     match wait_with(-1, libc::WNOHANG) {
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(error) if is_no_child(&error) => Ok(None),
         other => other,
     }
 }

@@ -58,8 +58,8 @@ int main(void) {
         unsigned before = first;
         CHECK(read(data[0], &byte, 1) == -1 && errno == EINTR && first > before);
         CHECK(sigprocmask(SIG_BLOCK, &users, 0) == 0);
-        CHECK(write(tell[1], "i", 1) == 1);
         before = second;
+        CHECK(write(tell[1], "i", 1) == 1);
         CHECK(read(data[0], &byte, 1) == 1 && second > before);
         CHECK(byte == 'd' || byte == 'l');
         CHECK(sigprocmask(SIG_UNBLOCK, &users, 0) == 0);
