@@ -261,6 +261,7 @@ impl Away<'_> {
             } => {
                 self.on_remap(tid, call, change, mask)?;
             }
+            ToDeputy::Mappings { tid, call, lines } => self.on_mappings(tid, call, &lines)?,
             ToDeputy::StartThread { tid, call, mask } => self.on_start_thread(tid, call, mask)?,
             ToDeputy::Fork {
                 tid,

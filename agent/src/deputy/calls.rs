@@ -205,6 +205,9 @@ impl Away<'_> {
         if result == EINTR && making.is_made_again() {
             return self.make_again(tid, registers);
         }
+        if result >= 0 && self.has_opened(tid) && self.answers_for_memory_file(tid, result)? {
+            return Ok(());
+        }
         let Some(answer) = self.conclude(tid, result, None)? else {
             return Ok(());
         };
@@ -216,6 +219,16 @@ impl Away<'_> {
         self.channel.send(&answer.header, &answer.payload)?;
         self.deputy.park(tid)?;
         Ok(())
+    }
+
+    fn has_opened(&mut self, tid: ThreadId) -> bool {
+        match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) => {
+                let layout = making.layout.as_ref();
+                layout.is_some_and(|layout| layout.forward.facts.opens)
+            }
+            _ => false,
+        }
     }
 
     /// The thread has heard all signals that had to come before its answer, and falls asleep.
@@ -413,6 +426,28 @@ impl Away<'_> {
             },
             &[],
         )?;
+        self.deputy.park(tid)?;
+        Ok(())
+    }
+
+    /// Has the guest come home to make a call there that has had no effect.
+    pub(super) fn call_home_for(
+        &mut self,
+        tid: ThreadId,
+        call: u64,
+        cause: &str,
+    ) -> Result<(), Trouble> {
+        let last = LastReturn {
+            call,
+            result: restart::ERESTARTNOINTR,
+            writes: Vec::new(),
+            mapped: None,
+            signal: None,
+        };
+        self.known(tid)?.last_return = Some(last);
+        let cause = cause.to_owned();
+        self.channel
+            .send(&ToGuest::ComeHomeFor { tid, call, cause }, &[])?;
         self.deputy.park(tid)?;
         Ok(())
     }

@@ -34,6 +34,7 @@ use crate::wire::supervisor::{MoveError, NodeName};
 use super::away::{Away, Member};
 use super::family::Family;
 use super::objects::DeputyObjects;
+use super::own_memory::MapsViews;
 use super::scratch::{DeputyScratch, ScratchError};
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
@@ -412,6 +413,7 @@ fn deputy_of(
         scratch,
         own_instruction,
         objects,
+        views: MapsViews::default(),
         signal_actions: image.signal_actions.clone(),
         image,
         visible: None,
@@ -460,6 +462,7 @@ impl Away<'_> {
     /// Step 5, after `Commit`: parks the threads, and lets those that left home inside a call which only
     /// this kernel can continue go on with it.
     fn settle_in(&mut self) -> Result<(), super::away::Trouble> {
+        self.keep_views()?;
         let threads: Vec<(ThreadId, bool)> = self
             .deputy
             .threads

@@ -163,6 +163,7 @@ impl Away<'_> {
             scratch: self.deputy.scratch.clone(),
             own_instruction: self.deputy.own_instruction,
             objects: self.deputy.objects.clone(),
+            views: self.deputy.views.clone(),
             image: self.deputy.image.clone(),
             signal_actions,
             visible: Some("fork"),

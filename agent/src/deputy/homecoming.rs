@@ -425,6 +425,7 @@ impl Away<'_> {
             let outcome = outcomes.iter().find(|(tid, _)| *tid == thread.tid);
             registers.push(self.registers_at_home(thread, outcome.map(|(_, outcome)| outcome))?);
         }
+        self.put_kernel_views_back()?;
         self.adopt_actions(&image)?;
         let signals = self.before_those_queued(signals)?;
         self.queue_again(&signals)?;

@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use crate::migrate::capture::restart;
 use crate::migrate::image::ObjectImage;
 use crate::migrate::objects;
 use crate::process::descriptors;
@@ -43,8 +42,11 @@ impl Away<'_> {
         self.check_place(&range)?;
         let is_file = flags & MAP_ANONYMOUS == 0;
         if is_file && flags & MAP_SHARED_BIT != 0 && !self.is_read_only(descriptor) {
-            // The program makes the call again, at home.
-            return self.return_injected(tid, call, restart::ERESTARTNOINTR, None);
+            let cause = "it maps a file that it may write to, shared";
+            return self.call_home_for(tid, call, cause);
+        }
+        if is_file && self.is_of_huge_pages(descriptor) {
+            return self.call_home_for(tid, call, "it maps a file of huge pages");
         }
         self.take_mask(tid, mask)?;
         self.note_visible("mmap");
@@ -158,6 +160,13 @@ impl Away<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn is_of_huge_pages(&self, descriptor: u64) -> bool {
+        /// `HUGETLBFS_MAGIC` (linux/magic.h).
+        const HUGETLBFS: i64 = 0x9584_58f6;
+        let path = format!("/proc/{}/fd/{}", self.deputy.pid, descriptor as u32);
+        rustix::fs::statfs(path).is_ok_and(|file_system| file_system.f_type == HUGETLBFS)
     }
 
     /// Whether a descriptor of the process cannot be written to: a mapping of it cannot become writable.

@@ -3,8 +3,8 @@
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
 //! out, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
-//! maps, [`objects`] knows the files and the shared memory behind that, [`forks`] makes its threads and
-//! processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
+//! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
+//! memory in /proc, [`forks`] makes its threads and processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
 //! the original process, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
 //! on what it executes.
 
@@ -22,6 +22,7 @@ pub mod layout;
 pub mod loss;
 pub mod mapping;
 pub mod objects;
+pub mod own_memory;
 pub mod scratch;
 pub mod signals;
 pub mod supervisor;

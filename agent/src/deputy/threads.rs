@@ -14,6 +14,7 @@ use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
 use super::objects::DeputyObjects;
+use super::own_memory::MapsViews;
 use super::scratch::DeputyScratch;
 
 /// The deputy: the original process, its memory as it was at departure.
@@ -30,6 +31,8 @@ pub struct Deputy {
     pub own_instruction: u64,
     /// What stands behind its mappings.
     pub objects: DeputyObjects,
+    /// What it has open of its own memory's files.
+    pub views: MapsViews,
     /// Its image at departure, without the threads (each has its own).
     pub image: ProcessImage,
     /// What each signal does now: entry n-1 is signal n's.

@@ -263,6 +263,7 @@ impl Builder {
         self.files.all_filled();
         self.guard_and_lock()?;
         self.settle_process()?;
+        self.register_barriers()?;
         let mut threads = Vec::with_capacity(self.image.threads.len());
         for (index, image) in std::mem::take(&mut self.image.threads)
             .into_iter()
@@ -342,6 +343,25 @@ impl Builder {
             &mut calls,
             "restoring its memory layout, signal actions and CPUs",
         )
+    }
+
+    /// A kernel that lacks a kind of barrier will refuse it to the guest, too.
+    fn register_barriers(&self) -> Result<(), BuildError> {
+        let wanted = self.image.barriers;
+        let mut calls: Vec<Call> = (0..u32::BITS)
+            .map(|bit| 1 << bit)
+            .filter(|command| wanted & command != 0)
+            .map(|command: u32| Call::new(number::SYS_membarrier, [command.into(), 0, 0, 0, 0, 0]))
+            .collect();
+        self.scratch.run(self.guest, &self.memory, &mut calls)?;
+        for call in calls.iter().filter(|call| call.result < 0) {
+            log::debug!(
+                "no barriers {:#x}: errno {}",
+                call.arguments[0],
+                -call.result
+            );
+        }
+        Ok(())
     }
 
     fn start_thread(&self, tid: i32) -> Result<ThreadId, BuildError> {

@@ -9,13 +9,12 @@
 //!
 //! Shared memory without a file is made here at once, and then at home.
 
-use crate::migrate::capture::restart;
 use crate::migrate::image::{ObjectImage, PAGE_BYTES};
 use crate::process::maps::{self, Mapping};
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::SignalSet;
-use crate::wire::migration::{Remapped, ToDeputy};
+use crate::wire::migration::{MappedLine, Remapped, ToDeputy};
 
 use super::program_memory::{MEMORY_FILE_NAME, MFD_CLOEXEC};
 use super::stay::{Next, Stay};
@@ -178,7 +177,6 @@ impl Stay<'_> {
     pub(super) fn map_returned(
         &mut self,
         thread: ThreadId,
-        number: u64,
         map: MapFile,
         result: i64,
     ) -> Result<Next, Trouble> {
@@ -207,36 +205,31 @@ impl Stay<'_> {
         if !is_error(result) && mapped != map.start.cast_signed() {
             return Err(refused(mapped));
         }
-        if is_error(result) && map.flags & MAP_FIXED == 0 {
+        if is_error(result) {
+            self.give_up_room(thread, map)?;
+        }
+        self.resume_with(thread, result)
+    }
+
+    /// The file was not mapped.
+    pub(super) fn give_up_room(&mut self, thread: ThreadId, map: MapFile) -> Result<(), Trouble> {
+        if map.flags & MAP_FIXED == 0 {
             self.unmap(thread, map.start, map.length)?;
         }
-        self.end_map(thread, number, result)
+        Ok(())
     }
 
     /// Home has made the shared memory, or could not.
     pub(super) fn shared_map_returned(
         &mut self,
         thread: ThreadId,
-        number: u64,
         (start, length): (u64, u64),
         result: i64,
     ) -> Result<Next, Trouble> {
         if is_error(result) {
             self.unmap(thread, start, length)?;
         }
-        self.end_map(thread, number, result)
-    }
-
-    fn end_map(&mut self, thread: ThreadId, number: u64, result: i64) -> Result<Next, Trouble> {
-        if result != restart::ERESTARTNOINTR {
-            return self.resume_with(thread, result);
-        }
-        let mut registers = ptrace::registers(thread)?;
-        registers.rewind_to_call(number);
-        ptrace::set_registers(thread, &registers)?;
-        self.set_state(thread, ThreadState::Stopped);
-        let cause = "it maps a file that it may write to, shared";
-        Ok(Next::GoHome(Some(cause.to_owned())))
+        self.resume_with(thread, result)
     }
 
     /// mremap(2): ordinary memory is the guest's own affair, all else is moved on both sides.
@@ -291,6 +284,28 @@ impl Stay<'_> {
             return self.go_home_for(trap, cause);
         }
         self.run_here(trap)
+    }
+
+    /// Tells home what the guest has mapped.
+    pub(super) fn on_ask_mappings(&mut self, tid: i32, call: u64) -> Result<Next, Trouble> {
+        let mappings = maps::read(self.guest.leader.cast_unsigned())
+            .map_err(|error| Trouble::Protocol(error.to_string()))?;
+        let guest = &*self.guest;
+        let is_programs = |mapping: &&Mapping| {
+            !mapping.kind.is_kernel_provided()
+                && !guest.scratch.contains(mapping.start)
+                && !guest
+                    .kernel_ranges
+                    .iter()
+                    .any(|range| range.contains(&mapping.start))
+        };
+        let lines = mappings.iter().filter(is_programs);
+        let lines = lines
+            .map(|mapping| MappedLine::of(mapping, guest.files.number_of(mapping)))
+            .collect();
+        self.channel
+            .send(&ToDeputy::Mappings { tid, call, lines }, &[])?;
+        Ok(Next::Continue)
     }
 
     /// Whether the guest has anything mapped that a child of it would share.

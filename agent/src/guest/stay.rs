@@ -100,6 +100,8 @@ impl Stay<'_> {
                 result,
                 signal,
             } => self.on_return(tid, call, result, &payload, signal),
+            ToGuest::AskMappings { tid, call } => self.on_ask_mappings(tid, call),
+            ToGuest::ComeHomeFor { tid, call, cause } => self.on_call_home(tid, call, cause),
             ToGuest::Finished {
                 tid,
                 result,

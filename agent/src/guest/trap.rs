@@ -317,6 +317,43 @@ impl Stay<'_> {
         Ok(Next::Continue)
     }
 
+    /// The call that a thread waits for, which is over.
+    fn take_pending(
+        &mut self,
+        tid: i32,
+        call: u64,
+    ) -> Result<(ThreadId, Box<PendingCall>), Trouble> {
+        let known = self.guest.by_tid(tid).filter(|known| {
+            matches!(&known.state, ThreadState::AwaitingReturn(pending) if pending.call == call)
+        });
+        if let Some(known) = known
+            && let ThreadState::AwaitingReturn(pending) =
+                std::mem::replace(&mut known.state, ThreadState::Stopped)
+        {
+            return Ok((known.thread, pending));
+        }
+        Err(Trouble::Protocol(format!(
+            "call {call} of thread {tid} returned, which is not under way"
+        )))
+    }
+
+    /// A call can only be made at home, natively; nothing has been done yet.
+    pub(super) fn on_call_home(
+        &mut self,
+        tid: i32,
+        call: u64,
+        cause: String,
+    ) -> Result<Next, Trouble> {
+        let (thread, pending) = self.take_pending(tid, call)?;
+        if let Completion::MapFile(map) = pending.completion {
+            self.give_up_room(thread, map)?;
+        }
+        let mut registers = ptrace::registers(thread)?;
+        registers.rewind_to_call(pending.number);
+        ptrace::set_registers(thread, &registers)?;
+        Ok(Next::GoHome(Some(cause)))
+    }
+
     /// A call has returned at home: gives the thread its result.
     pub(super) fn on_return(
         &mut self,
@@ -326,21 +363,7 @@ impl Stay<'_> {
         payload: &[u8],
         signal: Option<SignalInfo>,
     ) -> Result<Next, Trouble> {
-        let unknown = || {
-            Trouble::Protocol(format!(
-                "call {call} of thread {tid} returned, which is not under way"
-            ))
-        };
-        let known = self.guest.by_tid(tid).ok_or_else(unknown)?;
-        let thread = known.thread;
-        let ThreadState::AwaitingReturn(pending) =
-            std::mem::replace(&mut known.state, ThreadState::Stopped)
-        else {
-            return Err(unknown());
-        };
-        if pending.call != call {
-            return Err(unknown());
-        }
+        let (thread, pending) = self.take_pending(tid, call)?;
         if pending.completion == Completion::None {
             self.guest.run(thread, 0)?;
             return Ok(Next::Continue);
@@ -400,9 +423,9 @@ impl Stay<'_> {
                 self.guest.run(thread, 0)?;
                 Ok(Next::Continue)
             }
-            Completion::MapFile(map) => self.map_returned(thread, pending.number, map, result),
+            Completion::MapFile(map) => self.map_returned(thread, map, result),
             Completion::MapShared { start, length } => {
-                self.shared_map_returned(thread, pending.number, (start, length), result)
+                self.shared_map_returned(thread, (start, length), result)
             }
             Completion::Made(here) => self.resume_with(thread, here.cast_signed()),
             _ => self.resume_with(thread, result),

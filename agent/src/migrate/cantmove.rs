@@ -16,10 +16,13 @@ pub use nodes::{compare_nodes, compare_pids};
 pub use observation::{ExamineError, Namespaces, Observation, Program, Thread, Tracer, Word};
 pub use sharing::{Peer, SharedObject};
 
+use std::os::unix::ffi::OsStrExt;
+
 use crate::migrate::objects;
 use crate::process::auxv::KEY_SECURE;
 use crate::process::descriptors::Target;
 use crate::process::maps::MappingKind;
+use crate::process::memory_files::{self, MemoryFile};
 use crate::process::smaps::{MappingDetail, VmFlags};
 use crate::process::status::State;
 use crate::wire::supervisor::Reason;
@@ -292,6 +295,24 @@ impl Observation {
                          memory unasked; {remedy}"
                     ),
                 ));
+            }
+        }
+        for descriptor in &self.descriptors {
+            let Target::Path(path) = &descriptor.target else {
+                continue;
+            };
+            let bytes = path.as_os_str().as_bytes();
+            if memory_files::of_path(bytes, self.stat.pid) == Some(MemoryFile::Other) {
+                reasons.push(reason(
+                    "memory-file",
+                    format!(
+                        "it has a file open that shows its own memory (descriptor {}: {}); it can move \
+                         once it has closed that",
+                        descriptor.number,
+                        path.display()
+                    ),
+                ));
+                return;
             }
         }
     }

@@ -209,6 +209,7 @@ pub fn capture_process(
         guards: guards.map(|runs| runs.iter().map(|run| (run.start, run.end)).collect()),
         advice_unknown: Advice::NONE,
         lock_limit_bytes: 0,
+        barriers: registered_barriers(leader.thread, scratch)?,
         signal_actions,
         memory_layout: memory_layout(pid, brk)?,
         vdso: vdso_image(&details, memory),
@@ -314,6 +315,16 @@ fn capture_actions(
         scratch.call(leader, number::SYS_rt_sigaction, arguments)?;
     }
     Ok((actions, calls[SIGNAL_MAX as usize].result.cast_unsigned()))
+}
+
+/// What the process has registered for with membarrier(2). Before Linux 6.3 nobody tells: then for all that
+/// there is, which allows it more than it asked for.
+fn registered_barriers(leader: ThreadId, scratch: &Scratch) -> Result<u32, CaptureError> {
+    const GET_REGISTRATIONS: u64 = 0x200;
+    const ALL: u32 = 0x4 | 0x10 | 0x40 | 0x100;
+    let arguments = [GET_REGISTRATIONS, 0, 0, 0, 0, 0];
+    let registered = scratch.call(leader, number::SYS_membarrier, arguments)?;
+    Ok(u32::try_from(registered).unwrap_or(ALL))
 }
 
 const PR_GET_TID_ADDRESS: u64 = 40;

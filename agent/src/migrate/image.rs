@@ -27,6 +27,8 @@ pub struct ProcessImage {
     pub advice_unknown: Advice,
     /// How much memory the process may lock at home, in bytes (RLIMIT_MEMLOCK).
     pub lock_limit_bytes: u64,
+    /// The barriers that it has registered for: a bit for each command (membarrier(2)).
+    pub barriers: u32,
     /// What each signal does: entry n-1 is signal n's.
     pub signal_actions: Vec<SignalAction>,
     /// Where the kernel believes the program's parts to be.

@@ -12,6 +12,7 @@ pub mod descriptors;
 pub mod environment;
 mod field;
 pub mod maps;
+pub mod memory_files;
 pub mod smaps;
 pub mod stat;
 pub mod status;

@@ -172,13 +172,20 @@ impl Planner<'_> {
 
     /// Cuts a count that is larger than a portion. Counts that the kernel refuses stay as they are.
     fn shorten(&mut self) {
-        let Some(Shorten::Argument { argument, unit }) = self.forward.facts.shortens else {
+        let Some(Shorten::Argument {
+            argument,
+            unit,
+            most,
+        }) = self.forward.facts.shortens
+        else {
             return;
         };
-        let most = self.limits.portion_bytes / u64::from(unit);
-        let wanted = self.arg(argument);
-        if self.may_shorten && wanted > most && i64::try_from(wanted).is_ok() {
-            self.derivation.args[usize::from(argument)] = most;
+        let portion = self.limits.portion_bytes / u64::from(unit);
+        let is_narrow = most <= u64::from(u32::MAX);
+        let mask = if is_narrow { u32::MAX.into() } else { u64::MAX };
+        let wanted = self.arg(argument) & mask;
+        if self.may_shorten && wanted > portion && wanted <= most {
+            self.derivation.args[usize::from(argument)] = portion;
             self.derivation.shortened = true;
         }
     }

@@ -142,6 +142,8 @@ pub struct Facts {
     pub timeout: Option<Timeout>,
     /// Its result may bring new descriptors inside a message (`SCM_RIGHTS`).
     pub receives_descriptors: bool,
+    /// Its result is the descriptor of a file that was opened by name.
+    pub opens: bool,
     /// It sends a signal, maybe to the caller: what it raises is delivered before it returns.
     pub sends_signal: bool,
     /// What may legally be asked for in smaller portions than the guest asked for.
@@ -177,6 +179,8 @@ pub enum Shorten {
         argument: u8,
         /// Bytes per unit.
         unit: u32,
+        /// The kernel refuses a larger count. Up to `u32::MAX` the argument is 32 bits wide.
+        most: u64,
     },
     /// By the lengths within the vector of buffers.
     Vector,
@@ -358,6 +362,7 @@ pub(super) const fn changes(arguments: &'static [Argument]) -> Forward {
             signal_mask: None,
             timeout: None,
             receives_descriptors: false,
+            opens: false,
             sends_signal: false,
             shortens: None,
         },
@@ -402,20 +407,30 @@ impl Forward {
         self
     }
 
+    /// Opens a file by name.
+    pub(super) const fn opens(mut self) -> Forward {
+        self.facts.opens = true;
+        self
+    }
+
     /// Sends a signal.
     pub(super) const fn sends_signal(mut self) -> Forward {
         self.facts.sends_signal = true;
         self
     }
 
-    /// The byte count in this argument may be lowered.
+    /// The byte count in this argument, a `size_t`, may be lowered.
     pub(super) const fn shortens(self, argument: u8) -> Forward {
-        self.shortens_units(argument, 1)
+        self.shortens_units(argument, 1, i64::MAX as u64)
     }
 
-    /// The count of units of `unit` bytes in this argument may be lowered.
-    pub(super) const fn shortens_units(mut self, argument: u8, unit: u32) -> Forward {
-        self.facts.shortens = Some(Shorten::Argument { argument, unit });
+    /// The count of units of `unit` bytes in this argument may be lowered, unless it exceeds `most`.
+    pub(super) const fn shortens_units(mut self, argument: u8, unit: u32, most: u64) -> Forward {
+        self.facts.shortens = Some(Shorten::Argument {
+            argument,
+            unit,
+            most,
+        });
         self
     }
 

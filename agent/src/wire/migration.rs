@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::image::{ObjectImage, ProcessImage, UndeliveredSignal};
 use crate::migrate::inject::Scratch;
+use crate::process::maps::{Mapping, MappingKind};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
 
@@ -96,6 +97,22 @@ pub enum ToGuest {
         /// The call was interrupted by this signal, which the guest must hear.
         signal: Option<SignalInfo>,
     },
+    /// A call that can only be made natively, at home: it has had no effect, come home and make it there.
+    ComeHomeFor {
+        /// The thread that waits.
+        tid: i32,
+        /// The call.
+        call: u64,
+        /// Why: one line.
+        cause: String,
+    },
+    /// What has the guest mapped? The thread has opened its list of mappings. Answered by `Mappings`.
+    AskMappings {
+        /// The thread that waits.
+        tid: i32,
+        /// The call.
+        call: u64,
+    },
     /// A call that the deputy finished for a thread that left home inside it.
     Finished {
         /// The thread that waits.
@@ -140,6 +157,8 @@ impl ToGuest {
     pub fn concerns(&self) -> Option<i32> {
         match self {
             Self::Return { tid, .. }
+            | Self::ComeHomeFor { tid, .. }
+            | Self::AskMappings { tid, .. }
             | Self::Finished { tid, .. }
             | Self::Object { tid, .. }
             | Self::Signal { tid, .. } => Some(*tid),
@@ -257,6 +276,15 @@ pub enum ToDeputy {
         /// The thread's signal mask.
         mask: SignalSet,
     },
+    /// What the guest has mapped, as the answer to `AskMappings`. Answered by `Return`.
+    Mappings {
+        /// The thread that waits.
+        tid: i32,
+        /// As of `Call`.
+        call: u64,
+        /// Ascending; without what the kernel and the engine have made.
+        lines: Vec<MappedLine>,
+    },
     /// A new thread is wanted (clone(2) with CLONE_THREAD). Answered by `Return` with its id.
     StartThread {
         /// The thread that asks.
@@ -355,6 +383,7 @@ impl ToDeputy {
             | Self::Action { tid, .. }
             | Self::Map { tid, .. }
             | Self::Remap { tid, .. }
+            | Self::Mappings { tid, .. }
             | Self::StartThread { tid, .. }
             | Self::Fork { tid, .. }
             | Self::ThreadExit { tid, .. }
@@ -386,4 +415,45 @@ pub struct Remapped {
     pub new_start: u64,
     /// The old place stays mapped (MREMAP_DONTUNMAP).
     pub stays: bool,
+}
+
+/// A line of a guest's /proc/PID/maps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappedLine {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// PROT_* bits.
+    pub protection: u32,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// Where in the object it begins, in bytes.
+    pub offset: u64,
+    /// The number of the object that it shows, if it does.
+    pub object: Option<u64>,
+    /// What the kernel calls it, if it shows none: empty, or in brackets.
+    pub name: String,
+}
+
+impl MappedLine {
+    /// Of a mapping that shows this object, if any.
+    pub fn of(mapping: &Mapping, object: Option<u64>) -> MappedLine {
+        let name = match &mapping.kind {
+            MappingKind::Anonymous { name: None } => String::new(),
+            MappingKind::Anonymous { name: Some(name) } => format!("[anon:{name}]"),
+            MappingKind::Vsyscall => "[vsyscall]".to_owned(),
+            kind if mapping.inode == 0 => kind.to_string(),
+            _ => String::new(),
+        };
+        MappedLine {
+            start: mapping.start,
+            end: mapping.end,
+            protection: mapping.protection(),
+            shared: mapping.shared,
+            offset: mapping.offset,
+            object,
+            name,
+        }
+    }
 }

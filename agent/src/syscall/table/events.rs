@@ -10,6 +10,8 @@ use crate::syscall::shape::{
 
 /// `struct epoll_event` is packed on x86-64.
 const EPOLL_EVENT_BYTES: u32 = 12;
+/// `EP_MAX_EVENTS` (fs/eventpoll.c).
+const EPOLL_EVENTS_MAX: u64 = i32::MAX as u64 / EPOLL_EVENT_BYTES as u64;
 const EPOLL_EVENTS: Argument = Out(
     array(2, EPOLL_EVENT_BYTES),
     ResultTimes {
@@ -81,7 +83,7 @@ pub(super) const CALLS: &[Call] = &[
         changes(&[Descriptor, EPOLL_EVENTS, Value, Value])
             .restart_after_stop()
             .timeout(Timeout::Milliseconds(3))
-            .shortens_units(2, EPOLL_EVENT_BYTES),
+            .shortens_units(2, EPOLL_EVENT_BYTES, EPOLL_EVENTS_MAX),
     ),
     forward(
         281,
@@ -90,7 +92,7 @@ pub(super) const CALLS: &[Call] = &[
             .restart_after_stop()
             .timeout(Timeout::Milliseconds(3))
             .signal_mask(SignalMask::Argument(4))
-            .shortens_units(2, EPOLL_EVENT_BYTES),
+            .shortens_units(2, EPOLL_EVENT_BYTES, EPOLL_EVENTS_MAX),
     ),
     forward(
         441,
@@ -99,7 +101,7 @@ pub(super) const CALLS: &[Call] = &[
             .restart_after_stop()
             .timeout(Timeout::Timespec(3))
             .signal_mask(SignalMask::Argument(4))
-            .shortens_units(2, EPOLL_EVENT_BYTES),
+            .shortens_units(2, EPOLL_EVENT_BYTES, EPOLL_EVENTS_MAX),
     ),
     forward(284, "eventfd", changes(&[Value]).quick()),
     forward(290, "eventfd2", changes(&[Value, Value]).quick()),

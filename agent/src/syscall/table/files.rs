@@ -20,14 +20,18 @@ const HANDLE: Length = Length::Own { prefix: 8, plus: 8 };
 const MOUNTS: &str = "mounting changes what the program sees of the file system";
 
 pub(super) const CALLS: &[Call] = &[
-    forward(2, "open", changes(&[Text, Value, Value])),
-    forward(257, "openat", changes(&[Descriptor, Text, Value, Value])),
+    forward(2, "open", changes(&[Text, Value, Value]).opens()),
+    forward(
+        257,
+        "openat",
+        changes(&[Descriptor, Text, Value, Value]).opens(),
+    ),
     forward(
         437,
         "openat2",
-        changes(&[Descriptor, Text, In(size(3)), Value]),
+        changes(&[Descriptor, Text, In(size(3)), Value]).opens(),
     ),
-    forward(85, "creat", changes(&[Text, Value])),
+    forward(85, "creat", changes(&[Text, Value]).opens()),
     forward(3, "close", changes(&[Descriptor])),
     forward(436, "close_range", changes(&[Value, Value, Value])),
     forward(32, "dup", changes(&[Descriptor]).quick()),
@@ -158,12 +162,12 @@ pub(super) const CALLS: &[Call] = &[
     forward(
         78,
         "getdents",
-        changes(&[Descriptor, Out(int(2), Result), Value]).shortens(2),
+        changes(&[Descriptor, Out(int(2), Result), Value]).shortens_units(2, 1, u32::MAX as u64),
     ),
     forward(
         217,
         "getdents64",
-        changes(&[Descriptor, Out(int(2), Result), Value]).shortens(2),
+        changes(&[Descriptor, Out(int(2), Result), Value]).shortens_units(2, 1, u32::MAX as u64),
     ),
     // Where the process is.
     forward(79, "getcwd", asks(&[Out(size(1), Result), Value])),

@@ -3,7 +3,9 @@
 use super::{call, comes_home, forward, local, special};
 use crate::syscall::shape::Argument::{Out, Value};
 use crate::syscall::shape::Filled::Whole;
-use crate::syscall::shape::{Call, Class, Condition, Length, SpecialCall, asks, changes, fixed};
+use crate::syscall::shape::{
+    Call, Class, Command, Condition, Length, SpecialCall, asks, changes, fixed,
+};
 
 const LOCKED: &str = "memory yet to come must be locked on the home node";
 const KEYS: &str = "memory protection keys stay on the home node";
@@ -19,7 +21,7 @@ pub(super) const CALLS: &[Call] = &[
     local(26, "msync"),
     local(27, "mincore"),
     local(28, "madvise"),
-    local(324, "membarrier"),
+    call(324, "membarrier", MEMBARRIER),
     comes_home(
         216,
         "remap_file_pages",
@@ -96,6 +98,35 @@ const MMAP: Class = {
         then: &Class::Local,
         otherwise: &Class::Special(SpecialCall::Mmap, None),
     }
+};
+
+/// Barriers are between the guest's threads. What is registered counts on both sides: it is a state of the
+/// process. What there is is home's to say.
+const MEMBARRIER: Class = Class::ByCommand {
+    argument: 0,
+    commands: &[
+        // MEMBARRIER_CMD_QUERY, _GET_REGISTRATIONS.
+        Command {
+            values: &[0, 0x200],
+            class: Class::Forward(asks(&[Value, Value, Value]).quick()),
+        },
+        // MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, _PRIVATE_EXPEDITED, _PRIVATE_EXPEDITED_SYNC_CORE,
+        // _PRIVATE_EXPEDITED_RSEQ.
+        Command {
+            values: &[4, 0x10, 0x40, 0x100],
+            class: Class::Special(
+                SpecialCall::Mirror,
+                Some(changes(&[Value, Value, Value]).quick()),
+            ),
+        },
+        // MEMBARRIER_CMD_GLOBAL, _GLOBAL_EXPEDITED, _PRIVATE_EXPEDITED, _PRIVATE_EXPEDITED_SYNC_CORE,
+        // _PRIVATE_EXPEDITED_RSEQ.
+        Command {
+            values: &[1, 2, 8, 0x20, 0x80],
+            class: Class::Local,
+        },
+    ],
+    otherwise: &Class::Forward(changes(&[Value, Value, Value]).quick()),
 };
 
 /// `MCL_FUTURE` (2) is a state of the process that the kernel does not tell of.
