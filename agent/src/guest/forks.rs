@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Instant;
 
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
@@ -138,10 +139,16 @@ impl Stay<'_> {
                 flags: flags::VM | flags::VFORK,
                 exit_signal: SIGCHLD,
             },
-            number::SYS_clone => CloneRequest {
-                flags: trap.arguments[0] & u64::from(u32::MAX) & !SIGNAL_BITS,
-                exit_signal: trap.arguments[0] & SIGNAL_BITS,
-            },
+            number::SYS_clone => {
+                let flags = trap.arguments[0] & u64::from(u32::MAX) & !SIGNAL_BITS;
+                // A sibling sends what its maker would send; clone3(2) insists that nothing else is said.
+                let is_sibling = flags & flags::PARENT != 0;
+                let exit_signal = trap.arguments[0] & SIGNAL_BITS;
+                CloneRequest {
+                    flags,
+                    exit_signal: if is_sibling { 0 } else { exit_signal },
+                }
+            }
             number::SYS_clone3 => {
                 let words = self.clone3_arguments(trap.arguments)?;
                 if words[CLONE3_WORDS_KNOWN..].iter().any(|&word| word != 0) {
@@ -228,6 +235,7 @@ impl Stay<'_> {
                 child: pid,
                 registers: before,
                 mask,
+                began: Instant::now(),
             };
             self.set_state(parent, ThreadState::InVfork(Box::new(vfork)));
             ptrace::resume_to_call(parent, 0)?;

@@ -295,7 +295,7 @@ impl Supervisor {
             }
             if guest.must_wait() {
                 // Its children in vfork(2) have a copy of the memory at home, and let go of it here.
-                let children: Vec<i32> = guest.vfork_children().collect();
+                let children: Vec<i32> = guest.late_vfork_children().collect();
                 for child in children {
                     if let Some(child) = self.guests.iter_mut().find(|guest| guest.pid == child) {
                         want_home(child, Some("its parent, in vfork, goes home".to_owned()));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::migrate::advice::Advice;
 use crate::migrate::inject::Scratch;
@@ -81,6 +82,11 @@ pub enum ThreadState {
     Stopped,
 }
 
+/// How long the child of a vfork(2) may keep its parent from going home. What it writes to their memory is
+/// the parent's too only while both are here; most children write next to nothing and execute a program at
+/// once.
+const VFORK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A vfork(2) under way.
 #[derive(Debug)]
 pub struct Vfork {
@@ -90,6 +96,8 @@ pub struct Vfork {
     pub registers: Registers,
     /// The signals that it has blocked.
     pub mask: SignalSet,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// A call that home executes.
@@ -203,12 +211,14 @@ impl Guest {
         })
     }
 
-    /// The children that threads in vfork(2) wait for.
-    pub fn vfork_children(&self) -> impl Iterator<Item = i32> {
+    /// The children that threads in vfork(2) have been waiting for longer than [`VFORK_PATIENCE`].
+    pub fn late_vfork_children(&self) -> impl Iterator<Item = i32> {
         self.threads
             .iter()
             .filter_map(|thread| match &thread.state {
-                ThreadState::InVfork(vfork) => Some(vfork.child),
+                ThreadState::InVfork(vfork) if vfork.began.elapsed() > VFORK_PATIENCE => {
+                    Some(vfork.child)
+                }
                 _ => None,
             })
     }

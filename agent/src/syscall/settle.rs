@@ -102,14 +102,20 @@ fn valid_bytes(returned: &Return, result: i64, taken: &[Range<usize>], reply: &[
     }
 }
 
+const EINTR: i64 = -4;
+
+/// A signal has interrupted a call that goes on where it was (linux/errno.h).
+const ERESTART_RESTARTBLOCK: i64 = -516;
+
 impl When {
     fn holds(self, result: i64) -> bool {
         match self {
             When::Always => true,
             When::AtLeast(least) => result >= least,
-            // EINTR, and the kernel's own codes (linux/errno.h) that a tracer sees before they become EINTR
-            // or a restart: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
-            When::Interrupted => matches!(result, -4 | -514..=-512 | -516),
+            // Of the codes that a tracer sees before they become EINTR or a restart only this one says that
+            // the kernel has told what remains: a sleep until a given time ends with ERESTARTNOHAND, and a
+            // call that a signal has kept from beginning with ERESTARTNOINTR.
+            When::Interrupted => [EINTR, ERESTART_RESTARTBLOCK].contains(&result),
         }
     }
 }

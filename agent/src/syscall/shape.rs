@@ -291,7 +291,7 @@ pub enum Filled {
     WholeIfPositive,
     /// All, whatever the result.
     Always,
-    /// All, if a signal interrupted the call.
+    /// All, if a signal interrupted the call and it is to go on for the time that remains.
     Interrupted,
     /// As many bytes as the result says.
     Result,

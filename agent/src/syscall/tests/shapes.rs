@@ -6,6 +6,7 @@ use crate::syscall::{Class, PlanError, Shorten, SignalMask, lookup, resolve};
 
 const EINTR: i64 = -4;
 const EAGAIN: i64 = -11;
+const ERESTARTNOINTR: i64 = -513;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 
 #[test]
@@ -460,7 +461,13 @@ fn wait4_tells_a_status_only_if_there_was_a_child() {
 
 #[test]
 fn a_sleep_tells_what_remains_only_when_interrupted() {
-    for (result, remains) in [(0, 0), (-22, 0), (EINTR, 1), (ERESTART_RESTARTBLOCK, 1)] {
+    for (result, remains) in [
+        (0, 0),
+        (-22, 0),
+        (ERESTARTNOINTR, 0),
+        (EINTR, 1),
+        (ERESTART_RESTARTBLOCK, 1),
+    ] {
         let mut guest = Space::guest(64);
         guest.put_numbers(GUEST, &[5, 0]);
         forwarded(
