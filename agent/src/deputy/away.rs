@@ -139,6 +139,8 @@ pub struct Progress {
     pub home_since: Option<Instant>,
     /// What the guest sent while job control had stopped the thread concerned.
     pub deferred: VecDeque<Message<ToDeputy>>,
+    /// All that belongs to its homecoming has been received.
+    pub has_all_pages: bool,
     /// When it was called home.
     pub recalled: Option<Instant>,
     /// CPU time that it has used, in seconds.

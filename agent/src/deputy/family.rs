@@ -142,7 +142,9 @@ impl Family {
                 continue;
             };
             let step = self.view(index).on_message(message);
-            if is_homecoming && !matches!(step, Ok(_) | Err(Trouble::Channel(_))) {
+            let has_failed = !matches!(step, Ok(_) | Err(Trouble::Channel(_)));
+            // One that fails later, as the process has ended meanwhile, has left none on the way.
+            if is_homecoming && has_failed && !self.members[index].progress.has_all_pages {
                 self.pass_over_pages()?;
             }
             self.take_step(index, step)?;
@@ -155,7 +157,7 @@ impl Family {
         loop {
             let message = self.channel.receive::<ToDeputy>(PAGES_TIMEOUT)?;
             match message.header {
-                ToDeputy::Pages { .. } => {}
+                ToDeputy::Pages { .. } | ToDeputy::ObjectPages { .. } => {}
                 ToDeputy::PagesEnd { .. } | ToDeputy::GuestLost { .. } => return Ok(()),
                 other => {
                     return Err(Trouble::Protocol(format!(

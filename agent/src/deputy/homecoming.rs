@@ -32,6 +32,7 @@ use super::away::{Away, Fate, Step, Trouble};
 use super::in_flight::CallOutcome;
 use super::layout;
 use super::objects::Incoming;
+use super::supervisor::TICK;
 use super::threads::DeputyState;
 
 /// How long the guest's pages may be on their way without any arriving.
@@ -286,7 +287,12 @@ impl Away<'_> {
         let mut incoming = Incoming::new(pid, &image.mappings, &present, objects)?;
         let mut behind = 0;
         let mut count = 0;
+        let mut last_sign = Instant::now();
         loop {
+            if last_sign.elapsed() >= TICK {
+                last_sign = Instant::now();
+                self.channel.send(&ToGuest::Alive, &[])?;
+            }
             let Message { header, payload } = self.channel.receive::<ToDeputy>(PAGES_TIMEOUT)?;
             match header {
                 ToDeputy::Pages { address } => {
@@ -312,11 +318,17 @@ impl Away<'_> {
                     count += payload.len() as u64 / PAGE_BYTES;
                 }
                 ToDeputy::PagesEnd { count: sent } if sent == count => {
+                    self.progress.has_all_pages = true;
                     incoming.finish()?;
                     return self.clear(&present, homecoming, behind..u64::MAX, &page_map);
                 }
+                ToDeputy::GuestLost { cause, .. } => {
+                    self.progress.has_all_pages = true;
+                    return Err(Trouble::GuestLost(cause));
+                }
                 ToDeputy::Usage { .. } => {}
                 other => {
+                    self.progress.has_all_pages = matches!(other, ToDeputy::PagesEnd { .. });
                     return Err(Trouble::Protocol(format!(
                         "the guest sent {other:?} among its pages"
                     )));

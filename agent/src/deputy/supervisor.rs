@@ -42,7 +42,7 @@ use super::family::{Family, Happening};
 use super::following;
 
 /// How often the supervisor says that it is alive, and looks whether the remote node is.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// How long the agents may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

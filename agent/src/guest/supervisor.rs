@@ -117,13 +117,14 @@ impl Supervisor {
         while !self.guests.is_empty() {
             self.on_threads()?;
             self.on_messages()?;
-            self.send_home()?;
-            if self.guests.is_empty() {
-                break;
-            }
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
                 self.on_tick()?;
+            }
+            // Can take longer than the lease: what home says meanwhile is heard before the next tick.
+            self.send_home()?;
+            if self.guests.is_empty() {
+                break;
             }
             self.wait(&children, TICK)?;
             signal::drain(&children);
