@@ -23,7 +23,7 @@ fn do_the_same_everywhere(names: &[&str]) {
         );
         let options = SessionOptions {
             seed: 1,
-            moved_runs: 2,
+            moved_runs: 1,
             quick: true,
         };
         let report = try_program(program, &root, &root.join("cache"), &options)
@@ -57,7 +57,12 @@ fn shell_scripts_with_pipelines_traps_and_job_control_do_the_same_everywhere() {
 
 #[test]
 fn compressors_and_archivers_do_the_same_everywhere() {
-    do_the_same_everywhere(&["xz -T2", "tar | gzip"]);
+    do_the_same_everywhere(&["xz -T2", "tar | gzip", "dpkg-deb"]);
+}
+
+#[test]
+fn tools_that_search_sort_and_join_do_the_same_everywhere() {
+    do_the_same_everywhere(&["find | xargs | sort, awk"]);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 /// What an agent wrote during a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
+    /// How often a process changed its node, for whatever reason.
+    pub moves: u32,
     /// Why processes came home by themselves, and how often.
     pub homecomings: BTreeMap<String, u32>,
     /// Its warnings and errors, word for word.
@@ -19,7 +21,10 @@ impl Journal {
         for line in log.lines() {
             if line.starts_with("WARN") || line.starts_with("ERROR") {
                 journal.troubles.push(line.to_owned());
-            } else if let Some(reason) = homecoming(line) {
+                continue;
+            }
+            journal.moves += u32::from(line.contains(" moved to "));
+            if let Some(reason) = homecoming(line) {
                 *journal.homecomings.entry(reason.to_owned()).or_default() += 1;
             }
         }
@@ -48,6 +53,7 @@ mod tests {
                    INFO: process 8 moved to n1, frozen for 1.0 ms (it calls clone: new ones are made at home)\n\
                    INFO: process 9 moved to n1, frozen for 2.0 ms\n";
         let journal = Journal::read(log);
+        assert_eq!(journal.moves, 4);
         assert_eq!(journal.homecomings, [("it calls clone".into(), 2)].into());
         assert_eq!(journal.troubles, ["WARN: n2 is lost"]);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -14,6 +14,9 @@ use crate::process::ProcessIdentity;
 
 /// After this time a move that has not been answered is reported as a failure.
 const MOVE_TIMEOUT_SECONDS: &str = "60";
+
+/// A process whose end made a move fail has ended by then.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What came of the moves of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,20 +42,20 @@ impl Moves {
         self.failed.extend(other.failed);
     }
 
-    /// Notes how a `limosa migrate --json` ended, and whether the process had ended by then.
-    fn note(&mut self, output: &Output, ended: bool) {
+    /// Notes how a `limosa migrate --json` ended, and whether the process had ended by then; returns
+    /// for how long the process was frozen.
+    fn note(&mut self, output: &Output, ended: bool) -> Duration {
         if output.status.success() {
             let moved: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let freeze_ms = moved["freeze_ms"].as_f64().unwrap_or_default().max(0.0);
-            self.freeze_max = self
-                .freeze_max
-                .max(Duration::from_secs_f64(freeze_ms / 1000.0));
+            let frozen = Duration::from_secs_f64(freeze_ms / 1000.0);
+            self.freeze_max = self.freeze_max.max(frozen);
             self.done += 1;
-            return;
+            return frozen;
         }
         if ended {
             *self.refused.entry("ended".into()).or_default() += 1;
-            return;
+            return Duration::ZERO;
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let error: Value = serde_json::from_str(&said).unwrap_or_default();
@@ -64,6 +67,7 @@ impl Moves {
                 .failed
                 .push(format!("{}: {}", output.status, said.trim())),
         }
+        Duration::ZERO
     }
 }
 
@@ -78,36 +82,43 @@ pub struct Mover<'lab> {
     pub leader: u32,
     /// The longest pause between two moves; it is half of that on average.
     pub pause_max: Duration,
+    /// When it stops by itself, if it does.
+    pub until: Option<Instant>,
     /// Decides when, who and where.
     pub chance: Chance,
 }
 
 impl Mover<'_> {
-    /// Moves until the other end of `stop` is dropped.
+    /// Moves until the other end of `stop` is dropped, or the time is over.
     pub fn run(mut self, stop: &Receiver<()>) -> Result<Moves, LabError> {
         let mut moves = Moves::default();
-        loop {
-            let pause_ms = self.chance.below(self.pause_max.as_millis() as u64 + 1);
+        let mut frozen = Duration::ZERO;
+        while self.until.is_none_or(|until| Instant::now() < until) {
+            // A large program on a busy machine would else do nothing but move.
+            let pause_max = self.pause_max.max(frozen * 2);
+            let pause_ms = self.chance.below(pause_max.as_millis() as u64 + 1);
             match stop.recv_timeout(Duration::from_millis(pause_ms)) {
-                Err(RecvTimeoutError::Timeout) => self.step(&mut moves)?,
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(moves),
+                Err(RecvTimeoutError::Timeout) => frozen = self.step(&mut moves)?,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        Ok(moves)
     }
 
-    fn step(&mut self, moves: &mut Moves) -> Result<(), LabError> {
+    /// Moves one process; returns for how long it was frozen.
+    fn step(&mut self, moves: &mut Moves) -> Result<Duration, LabError> {
         let rows = processes_of(&self.home, self.leader)?;
         let Some(row) = rows.get(self.chance.below(rows.len() as u64) as usize) else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let elsewhere = self.nodes.iter().filter(|node| **node != row["node"]);
         let elsewhere: Vec<_> = elsewhere.collect();
         let Some(node) = elsewhere.get(self.chance.below(elsewhere.len() as u64) as usize) else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let pid = row["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         let Some(process) = pid.and_then(|pid| ProcessIdentity::of(pid).ok()) else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let pid = process.pid.to_string();
         let words = [
@@ -120,10 +131,11 @@ impl Mover<'_> {
             "--json",
         ];
         let output = self.home.exec(words)?;
-        // A zombie has ended, too.
-        let ended = !process.is_alive();
-        moves.note(&output, ended);
-        Ok(())
+        // A zombie has ended, too, and one without memory is about to.
+        let failed = !output.status.success() && output.status.code() != Some(4);
+        let patience = if failed { END_TIMEOUT } else { Duration::ZERO };
+        let ended = process.wait_for_end(patience);
+        Ok(moves.note(&output, ended))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::table::{Comparison, Program};
+use super::program::{Comparison, Program};
 
 /// What a run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Outcome {
     pub out: String,
     /// What it wrote to its standard error.
     pub err: String,
+    /// What its client wrote, and how that ended.
+    pub client: String,
     /// How long it took.
     pub took: Duration,
 }
@@ -28,6 +30,7 @@ impl Outcome {
         let streams = [
             ("stdout", program.out, &native.out, &self.out),
             ("stderr", program.err, &native.err, &self.err),
+            ("client", Comparison::Exact, &native.client, &self.client),
         ];
         for (stream, comparison, native, found) in streams {
             let (native, found) = match comparison {
@@ -94,6 +97,7 @@ mod tests {
             status: ExitStatus::from_raw(status),
             out: out.into(),
             err: err.into(),
+            client: String::new(),
             took: Duration::from_millis(u64::from(out.len() as u32)),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::table::Program;
+use super::program::Program;
 use crate::error::LabError;
 
 /// The packages that must be installed before these programs can run.

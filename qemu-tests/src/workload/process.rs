@@ -22,16 +22,26 @@ use crate::wait::wait_until;
 pub enum Start<'a> {
     /// Without Limosa, on the same node.
     Natively,
-    /// By `limosa run`, at home.
+    /// By `limosa run`, at home; what it executes while it is away runs at home.
     AtHome,
+    /// By `limosa run --follow`, at home; what it executes while it is away is sent after it.
+    Following,
     /// By `limosa run --node`.
     On(&'a str),
 }
 
-/// A program that runs.
+/// A program that runs, with its client if it has one.
 #[derive(Debug)]
 pub struct Run {
     leader: ProcessIdentity,
+    end: JoinHandle<Result<Outcome, LabError>>,
+    client: Option<Client>,
+}
+
+/// The client of a server.
+#[derive(Debug)]
+struct Client {
+    process: ProcessIdentity,
     end: JoinHandle<Result<Outcome, LabError>>,
 }
 
@@ -41,43 +51,29 @@ impl Run {
         stage: &Stage,
         home: &NodeHandle<'_>,
         start: Start<'_>,
-        mut chance: Chance,
+        chance: Chance,
     ) -> Result<Self, LabError> {
-        let mut command = home.command(command_line(stage, start))?;
+        let mut command = home.command(in_directory(stage, program_words(stage, start)))?;
         command.envs(stage.environment());
-        let started = Instant::now();
-        let limit = END_TIMEOUT;
-        if stage.program.dialogue.is_empty() {
-            // No terminal, not even that of whoever started this: a shell's job control would take it.
-            let mut in_session = Command::new("setsid");
-            in_session
-                .arg(command.get_program())
-                .args(command.get_args());
-            in_session.envs(stage.environment());
-            let mut child = in_session
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .map_err(LabError::doing("run setsid (util-linux)"))?;
-            let leader = identify(&mut child)?;
-            let end = std::thread::spawn(move || await_end(child, started));
-            return Ok(Self { leader, end });
-        }
-        let mut terminal = Terminal::run(&command)?;
-        let leader = identify(terminal.child())?;
-        let steps = stage.program.dialogue;
-        let end = std::thread::spawn(move || {
-            let out = dialogue::hold(&mut terminal, steps, &mut chance, limit)?;
-            let status = terminal.child().wait();
-            Ok(Outcome {
-                status: status.map_err(LabError::doing("wait for a program"))?,
-                out,
-                err: String::new(),
-                took: started.elapsed(),
-            })
-        });
-        Ok(Self { leader, end })
+        let (leader, end) = if stage.program.dialogue.is_empty() {
+            with_pipes(stage, &command)?
+        } else {
+            at_terminal(stage, &command, chance)?
+        };
+        let client = match stage.program.client {
+            "" => None,
+            words => {
+                let words = ["bash", "-c", words].map(String::from).to_vec();
+                let command = home.command(in_directory(stage, words))?;
+                let (process, end) = with_pipes(stage, &command)?;
+                Some(Client { process, end })
+            }
+        };
+        Ok(Self {
+            leader,
+            end,
+            client,
+        })
     }
 
     /// The program's first process: whoever starts it becomes it.
@@ -85,19 +81,27 @@ impl Run {
         self.leader
     }
 
-    /// Whether it has ended and all of its output was read.
-    pub fn is_over(&self) -> bool {
-        self.end.is_finished()
+    /// Whether it and its client have ended and all of their output was read.
+    fn is_over(&self) -> bool {
+        let ended = |client: &Client| client.end.is_finished();
+        self.end.is_finished() && self.client.as_ref().is_none_or(ended)
     }
 
-    /// Waits for its end. One that takes longer is left as it is, for whoever wants to look at it.
+    /// Waits for its end. A program that takes longer is left as it is, for whoever wants to look at it.
     pub fn finish(self, timeout: Duration) -> Result<Outcome, LabError> {
-        wait_until(timeout, format!("process {} ends", self.leader.pid), || {
+        let over = wait_until(timeout, format!("process {} ends", self.leader.pid), || {
             self.is_over().then_some(()).ok_or("it runs")
-        })?;
-        self.end
-            .join()
-            .unwrap_or_else(|_| Err(LabError::Protocol("a reader of output panicked".into())))
+        });
+        if let (Err(_), Some(client)) = (&over, &self.client) {
+            client.process.signal(Signal::KILL);
+        }
+        over?;
+        let mut outcome = outcome_of(self.end)?;
+        if let Some(client) = self.client {
+            let client = outcome_of(client.end)?;
+            outcome.client = format!("{}{}{}\n", client.out, client.err, client.status);
+        }
+        Ok(outcome)
     }
 
     /// Kills its first process.
@@ -106,24 +110,76 @@ impl Run {
     }
 }
 
+fn outcome_of(end: JoinHandle<Result<Outcome, LabError>>) -> Result<Outcome, LabError> {
+    end.join()
+        .unwrap_or_else(|_| Err(LabError::Protocol("a reader of output panicked".into())))
+}
+
+/// A program that has started, and its end to come.
+type Started = (ProcessIdentity, JoinHandle<Result<Outcome, LabError>>);
+
+/// Runs a command without a terminal, not even that of whoever started this: a shell's job control
+/// would take it.
+fn with_pipes(stage: &Stage, command: &Command) -> Result<Started, LabError> {
+    let started = Instant::now();
+    let mut in_session = Command::new("setsid");
+    in_session
+        .arg(command.get_program())
+        .args(command.get_args());
+    in_session.envs(stage.environment());
+    let mut child = in_session
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(LabError::doing("run setsid (util-linux)"))?;
+    let process = identify(&mut child)?;
+    let end = std::thread::spawn(move || await_end(child, started));
+    Ok((process, end))
+}
+
+/// Runs a command at a terminal of its own, and types.
+fn at_terminal(stage: &Stage, command: &Command, mut chance: Chance) -> Result<Started, LabError> {
+    let started = Instant::now();
+    let mut terminal = Terminal::run(command)?;
+    let process = identify(terminal.child())?;
+    let steps = stage.program.dialogue;
+    let end = std::thread::spawn(move || {
+        let out = dialogue::hold(&mut terminal, steps, &mut chance, END_TIMEOUT)?;
+        let status = terminal.child().wait();
+        Ok(Outcome {
+            status: status.map_err(LabError::doing("wait for a program"))?,
+            out,
+            err: String::new(),
+            client: String::new(),
+            took: started.elapsed(),
+        })
+    });
+    Ok((process, end))
+}
+
 /// The longest that any run may take: beyond it a terminal is given up.
 const END_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What runs on the home node: env(1), then `limosa run` or the program itself, each in place of the other.
-fn command_line(stage: &Stage, start: Start<'_>) -> Vec<String> {
-    let mut words = vec![
-        "env".to_owned(),
-        "-C".into(),
-        stage.run_directory().display().to_string(),
-    ];
+/// `limosa run` or the program itself, each in place of the other.
+fn program_words(stage: &Stage, start: Start<'_>) -> Vec<String> {
     let limosa: &[&str] = match start {
         Start::Natively => &[],
         Start::AtHome => &["limosa", "run", "--"],
+        Start::Following => &["limosa", "run", "--follow", "--"],
         Start::On(node) => &["limosa", "run", "--node", node, "--"],
     };
-    words.extend(limosa.iter().map(|word| (*word).to_owned()));
+    let mut words: Vec<_> = limosa.iter().map(|word| (*word).to_owned()).collect();
     words.extend(stage.words());
     words
+}
+
+/// What runs on the home node: env(1), which enters the directory and becomes the rest.
+fn in_directory(stage: &Stage, words: Vec<String>) -> Vec<String> {
+    let directory = stage.run_directory().display().to_string();
+    let mut line = vec!["env".to_owned(), "-C".into(), directory];
+    line.extend(words);
+    line
 }
 
 fn identify(child: &mut Child) -> Result<ProcessIdentity, LabError> {
@@ -143,6 +199,7 @@ fn await_end(mut child: Child, started: Instant) -> Result<Outcome, LabError> {
         status,
         out: out?,
         err: err.join().map_err(panicked)??,
+        client: String::new(),
         took: started.elapsed(),
     })
 }

@@ -1,4 +1,4 @@
-//! One program in a lab of its own: natively, started away, and moved while it runs.
+//! One program in a lab of its own: natively, started away, and moved while it runs, by several routes.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -11,8 +11,8 @@ use super::journal::Journal;
 use super::mover::{Mover, Moves, processes_of};
 use super::outcome::Outcome;
 use super::process::{Run, Start};
+use super::program::Program;
 use super::stage::Stage;
-use super::table::Program;
 use crate::cluster::Lab;
 use crate::error::LabError;
 use crate::faults::Chance;
@@ -34,12 +34,46 @@ const END_SLACK: Duration = Duration::from_secs(120);
 const MOVES_WANTED: u32 = 15;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// A way through the lab.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// What the table of results calls it.
+    pub name: &'static str,
+    start: Start<'static>,
+    /// The nodes between which it is moved; none if it stays where it was started.
+    nodes: &'static [&'static str],
+}
+
+/// The routes of every program.
+pub const ROUTES: [Route; 4] = [
+    Route {
+        name: "away",
+        start: Start::On("n2"),
+        nodes: &[],
+    },
+    Route {
+        name: "anywhere",
+        start: Start::Following,
+        nodes: &["n1", "n2", "n3"],
+    },
+    Route {
+        name: "out and home",
+        start: Start::AtHome,
+        nodes: &["n1", "n2"],
+    },
+    Route {
+        name: "two remotes",
+        start: Start::On("n2"),
+        nodes: &["n2", "n3"],
+    },
+];
+
 /// How a program is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
     /// Where the chances of the moves begin.
     pub seed: u64,
-    /// How many runs are moved.
+    /// How many runs each route has that leads somewhere.
     pub moved_runs: u32,
     /// At scale 1, whatever the program's own scale is.
     pub quick: bool,
@@ -52,10 +86,8 @@ pub struct Report {
     pub name: &'static str,
     /// How long it took natively.
     pub native: Duration,
-    /// How long it took when it was started away, if it ended.
-    pub away: Option<Duration>,
-    /// How long the last run took that was moved, if it ended.
-    pub moved: Option<Duration>,
+    /// How long the last run of each of [`ROUTES`] took, if it ended.
+    pub took: [Option<Duration>; ROUTES.len()],
     /// The moves of the runs that were moved.
     pub moves: Moves,
     /// What home's agent said of all runs.
@@ -64,8 +96,7 @@ pub struct Report {
     pub differences: Vec<String>,
 }
 
-/// Tries one program: 1. prepare, 2. natively, 3. started on the second node, 4. started at home and
-/// moved. Its directories are made below `root`, and removed if all runs were identical.
+/// Tries one program: 1. prepare, 2. natively, 3. by each of [`ROUTES`]. Its directories are made below `root`, and removed if all runs were identical.
 pub fn try_program(
     program: &'static Program,
     root: &Path,
@@ -82,8 +113,7 @@ pub fn try_program(
     let mut report = Report {
         name: program.name,
         native: native.took,
-        away: None,
-        moved: None,
+        took: [None; ROUTES.len()],
         moves: Moves::default(),
         journal: Journal::default(),
         differences: Vec::new(),
@@ -94,11 +124,16 @@ pub fn try_program(
         home: &home,
         native: &native,
     };
-    let chance = Chance::new(options.seed);
-    report.away = session.run("away", Start::On("n2"), chance.clone(), &mut report)?;
-    for turn in 0..options.moved_runs {
-        let chance = Chance::new(options.seed.wrapping_add(u64::from(turn)));
-        report.moved = session.run("moved", Start::AtHome, chance, &mut report)?;
+    for (index, route) in ROUTES.iter().enumerate() {
+        let runs = if route.nodes.is_empty() {
+            1
+        } else {
+            options.moved_runs
+        };
+        for turn in 0..runs {
+            let chance = Chance::new(options.seed.wrapping_add(u64::from(turn)));
+            report.took[index] = session.run(route, chance, &mut report)?;
+        }
     }
     report.journal = Journal::read(&home.log()?);
     lab.down()?;
@@ -109,11 +144,19 @@ pub fn try_program(
 }
 
 /// The native run, whose files are kept for comparison.
+///
+/// # Errors
+/// When the program itself fails: then there is nothing to compare with.
 pub fn run_natively(stage: &Stage, home: &NodeHandle<'_>) -> Result<Outcome, LabError> {
     stage.reset()?;
     let run = Run::start(stage, home, Start::Natively, Chance::new(0))?;
     let native = run.finish(END_SLACK)?;
     stage.keep_output("native", &native)?;
+    if native.status.code() != Some(stage.program.exit_code) {
+        let said = native.err.trim();
+        let message = format!("it fails natively, too: {}: {said}", native.status);
+        return Err(LabError::Refused(message));
+    }
     stage.keep_as_native()?;
     Ok(native)
 }
@@ -131,21 +174,21 @@ struct Session<'lab> {
 }
 
 impl Session<'_> {
-    /// Runs the program, moves it if it was started at home, and compares; returns how long it took.
+    /// Runs the program by a route and compares; returns how long it took.
     fn run(
         &self,
-        name: &str,
-        start: Start<'_>,
+        route: &Route,
         chance: Chance,
         report: &mut Report,
     ) -> Result<Option<Duration>, LabError> {
+        let name = route.name;
         self.stage.reset()?;
-        let run = Run::start(self.stage, self.home, start, chance.clone())?;
+        let run = Run::start(self.stage, self.home, route.start, chance.clone())?;
         let leader = run.leader().pid;
         let (stop, stopped) = mpsc::channel();
         let (finished, moves) = std::thread::scope(|scope| {
-            let mover = (start == Start::AtHome).then(|| {
-                let mover = self.mover(leader, chance);
+            let mover = (!route.nodes.is_empty()).then(|| {
+                let mover = self.mover(route, leader, chance);
                 scope.spawn(move || mover.run(&stopped))
             });
             let finished = run.finish(end_timeout(self.native.took));
@@ -166,24 +209,20 @@ impl Session<'_> {
                 return Ok(None);
             }
         };
-        self.stage.keep_output(name, &outcome)?;
-        let mut differences = outcome.differences(self.native, self.stage.program);
-        differences.extend(self.stage.file_differences()?);
-        if !differences.is_empty() {
-            self.stage.keep_as(name)?;
-        }
+        let differences = self.stage.differences(&outcome, self.native, name)?;
         let differences = differences.iter().map(|text| format!("{name}: {text}"));
         report.differences.extend(differences);
         Ok(Some(outcome.took))
     }
 
-    fn mover(&self, leader: u32, chance: Chance) -> Mover<'_> {
+    fn mover(&self, route: &Route, leader: u32, chance: Chance) -> Mover<'_> {
         Mover {
             home: self.lab.node(self.home.name()),
-            nodes: (1..=NODES).map(|number| format!("n{number}")).collect(),
+            nodes: route.nodes.iter().map(|node| (*node).to_owned()).collect(),
             leader,
             // On average a pause is half as long.
             pause_max: (self.native.took * 2 / MOVES_WANTED).min(PAUSE_MAX),
+            until: None,
             chance,
         }
     }

@@ -4,7 +4,7 @@
 //!   <root>/<program>/template    made once by the program's `prepare`
 //!                    run         a fresh copy of it for each run, always at this path
 //!                    native      what the native run left of its copy
-//!                    *.out, *.err  what the runs wrote
+//!                    *.out, *.err, *.client  what the runs and their clients wrote
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::outcome::Outcome;
-use super::table::Program;
+use super::program::Program;
 use crate::error::LabError;
 
 /// The folder of the programs' sources.
@@ -128,7 +128,7 @@ impl Stage {
     }
 
     /// Keeps what the run left under a name of its own, for a person to look at.
-    pub fn keep_as(&self, name: &str) -> Result<(), LabError> {
+    fn keep_as(&self, name: &str) -> Result<(), LabError> {
         let kept = self.directory.join(name);
         remove(&kept)?;
         rename(&self.run_directory(), &kept)
@@ -136,15 +136,37 @@ impl Stage {
 
     /// Keeps what the run `name` wrote.
     pub fn keep_output(&self, name: &str, outcome: &Outcome) -> Result<(), LabError> {
-        for (stream, text) in [("out", &outcome.out), ("err", &outcome.err)] {
+        let streams = [
+            ("out", &outcome.out),
+            ("err", &outcome.err),
+            ("client", &outcome.client),
+        ];
+        for (stream, text) in streams.iter().filter(|(_, text)| !text.is_empty()) {
             let path = self.directory.join(format!("{name}.{stream}"));
             fs::write(&path, text).map_err(LabError::doing(format!("write {}", path.display())))?;
         }
         Ok(())
     }
 
+    /// How a run and the files that it left differ from the native one, in words. If they do, what it
+    /// wrote and its files are kept under its name.
+    pub fn differences(
+        &self,
+        outcome: &Outcome,
+        native: &Outcome,
+        name: &str,
+    ) -> Result<Vec<String>, LabError> {
+        let mut differences = outcome.differences(native, self.program);
+        differences.extend(self.file_differences()?);
+        if !differences.is_empty() {
+            self.keep_output(name, outcome)?;
+            self.keep_as(name)?;
+        }
+        Ok(differences)
+    }
+
     /// How the files that the run left differ from those of the native run, in words.
-    pub fn file_differences(&self) -> Result<Vec<String>, LabError> {
+    fn file_differences(&self) -> Result<Vec<String>, LabError> {
         let (native, run) = (self.native_directory(), self.run_directory());
         let reading = |directory: &Path| format!("read {}", directory.display());
         let expected = tree(&native).map_err(LabError::doing(reading(&native)))?;
@@ -152,7 +174,7 @@ impl Stage {
         let paths: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
         let ignored = |path: &Path| {
             let files = self.program.files_ignored.iter();
-            files.copied().any(|file| path == Path::new(file))
+            files.copied().any(|file| path.starts_with(file))
         };
         let mut differences = Vec::new();
         for path in paths.into_iter().filter(|path| !ignored(path)) {

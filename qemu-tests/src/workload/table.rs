@@ -1,56 +1,7 @@
 //! The table of real programs. Their sources are in `programs/real`.
 
-use super::dialogue::{Step, look, type_keys};
-
-/// How much of a stream two runs must have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// Every byte.
-    Exact,
-    /// All but numbers and the blanks around them: pids and measured times differ in any two runs.
-    NumbersMasked,
-    /// Nothing: it depends on timing in native runs, too.
-    Ignored,
-}
-
-/// One real program.
-#[derive(Clone, Copy, Debug)]
-pub struct Program {
-    /// What the table of results calls it.
-    pub name: &'static str,
-    /// Files or commands that it needs, each with the Debian package that brings it.
-    pub needs: &'static [(&'static str, &'static str)],
-    /// Shell commands that make what it begins with, in the directory where it will run. They run
-    /// natively, with the variables `PROGRAMS`, `CACHE` and `SCALE`.
-    pub prepare: &'static str,
-    /// The program and its words; `$PROGRAMS` at the beginning of one is the folder of the sources.
-    pub words: &'static [&'static str],
-    /// What is typed at its terminal; without steps it has no terminal but pipes.
-    pub dialogue: &'static [Step],
-    /// How its standard output, or its terminal's screen, is compared.
-    pub out: Comparison,
-    /// How its standard error is compared.
-    pub err: Comparison,
-    /// Files whose contents depend on chance or timing in native runs, too.
-    pub files_ignored: &'static [&'static str],
-    /// The `SCALE` at which it runs for some seconds.
-    pub scale: u32,
-    /// Whether it is among those that the tests run, at scale 1: cheap to install and quick.
-    pub quick: bool,
-}
-
-const PLAIN: Program = Program {
-    name: "",
-    needs: &[],
-    prepare: "",
-    words: &[],
-    dialogue: &[],
-    out: Comparison::Exact,
-    err: Comparison::Exact,
-    files_ignored: &[],
-    scale: 1,
-    quick: false,
-};
+use super::dialogue::{look, type_keys};
+use super::program::{Comparison, PLAIN, Program};
 
 /// The interpreter itself: a `python3` elsewhere in the path may be a script that starts another.
 const PYTHON: &str = "/usr/bin/python3";
@@ -156,6 +107,7 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         name: "bash traps",
         words: &["bash", "$PROGRAMS/traps.sh"],
+        exit_code: 6,
         // The shell names killed children by their pids.
         err: Comparison::NumbersMasked,
         scale: 4,
@@ -216,7 +168,7 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         name: "openssl keys",
         needs: &[("openssl", "openssl")],
-        words: &["sh", "$PROGRAMS/keys.sh"],
+        words: &["bash", "$PROGRAMS/keys.sh"],
         scale: 8,
         ..PLAIN
     },
@@ -256,13 +208,25 @@ pub const PROGRAMS: &[Program] = &[
         ..PLAIN
     },
     Program {
-        name: "java",
+        // As it is it shares a file of figures with whoever wants to see them, and stays home.
+        name: "java, shared figures",
         needs: &[
             ("java", "default-jre-headless"),
             ("javac", "default-jdk-headless"),
         ],
         prepare: "javac -d . $PROGRAMS/Collect.java",
         words: &["java", "-Xmx128m", "Collect"],
+        scale: 6,
+        ..PLAIN
+    },
+    Program {
+        name: "java",
+        needs: &[
+            ("java", "default-jre-headless"),
+            ("javac", "default-jdk-headless"),
+        ],
+        prepare: "javac -d . $PROGRAMS/Collect.java",
+        words: &["java", "-XX:-UsePerfData", "-Xmx128m", "Collect"],
         scale: 6,
         ..PLAIN
     },
@@ -283,7 +247,6 @@ pub const PROGRAMS: &[Program] = &[
             "--hard-links",
             "--checksum",
             "--stats",
-            "--human-readable",
             "tree/",
             "copy",
         ],
@@ -298,6 +261,132 @@ pub const PROGRAMS: &[Program] = &[
         words: &["bash", "$PROGRAMS/archive.sh"],
         scale: 8,
         quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "find | xargs | sort, awk",
+        prepare: "bash $PROGRAMS/tree.sh 120",
+        words: &["bash", "$PROGRAMS/sorting.sh"],
+        scale: 6,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "git clone",
+        needs: &[("git", "git")],
+        prepare: "bash $PROGRAMS/repository.sh $((SCALE * 10)) origin",
+        words: &["bash", "$PROGRAMS/clone.sh"],
+        scale: 8,
+        ..PLAIN
+    },
+    Program {
+        name: "ssh-keygen",
+        needs: &[("ssh-keygen", "openssh-client")],
+        words: &["bash", "$PROGRAMS/ssh_keys.sh"],
+        scale: 3,
+        ..PLAIN
+    },
+    Program {
+        name: "dpkg-deb",
+        needs: &[("dpkg-deb", "dpkg")],
+        prepare: "bash $PROGRAMS/tree.sh $((SCALE * 40))",
+        words: &["bash", "$PROGRAMS/package.sh"],
+        scale: 10,
+        quick: true,
+        ..PLAIN
+    },
+    Program {
+        name: "cmake, ninja",
+        needs: &[("g++", "g++"), ("cmake", "cmake"), ("ninja", "ninja-build")],
+        prepare: "bash $PROGRAMS/cmake_project.sh",
+        words: &["bash", "$PROGRAMS/cmake_build.sh"],
+        // Logs with times, and a database of the times of files.
+        files_ignored: &[
+            "build/.ninja_deps",
+            "build/.ninja_log",
+            "build/CMakeCache.txt",
+            "build/CMakeFiles",
+        ],
+        ..PLAIN
+    },
+    Program {
+        name: "rustc",
+        needs: &[("rustc", "rustc")],
+        // Where rustup manages compilers, `rustc` asks it first, and rustup looks into the real home.
+        prepare: "HOME=$(getent passwd $(id -u) | cut -d: -f6) rustc --print sysroot >sysroot
+            bash $PROGRAMS/generate_rust.sh $((SCALE * 100)) >big.rs",
+        words: &[
+            "sh",
+            "-c",
+            "exec $(cat sysroot)/bin/rustc --edition 2021 -C opt-level=1 big.rs",
+        ],
+        scale: 2,
+        ..PLAIN
+    },
+    Program {
+        name: "ruby",
+        needs: &[("ruby", "ruby")],
+        words: &["ruby", "$PROGRAMS/words.rb"],
+        scale: 8,
+        ..PLAIN
+    },
+    Program {
+        name: "lua",
+        needs: &[("lua5.4", "lua5.4")],
+        words: &["lua5.4", "$PROGRAMS/coroutines.lua"],
+        scale: 20,
+        ..PLAIN
+    },
+    Program {
+        name: "php",
+        needs: &[("php", "php-cli")],
+        words: &["php", "$PROGRAMS/records.php"],
+        scale: 20,
+        ..PLAIN
+    },
+    Program {
+        name: "redis",
+        needs: &[
+            ("redis-server", "redis-server"),
+            ("redis-cli", "redis-tools"),
+        ],
+        words: &["redis-server", "$PROGRAMS/redis.conf"],
+        client: "bash $PROGRAMS/redis_client.sh",
+        // Its log has times and pids.
+        out: Comparison::Ignored,
+        err: Comparison::Ignored,
+        // Both have times in them.
+        files_ignored: &["dump.rdb", "redis.log"],
+        scale: 4,
+        ..PLAIN
+    },
+    Program {
+        name: "nginx",
+        needs: &[("/usr/sbin/nginx", "nginx-light"), ("curl", "curl")],
+        prepare: "bash $PROGRAMS/tree.sh 40; bash $PROGRAMS/nginx_conf.sh >nginx.conf",
+        words: &[
+            "sh",
+            "-c",
+            "exec /usr/sbin/nginx -p $PWD -c $PWD/nginx.conf",
+        ],
+        client: "bash $PROGRAMS/nginx_client.sh",
+        scale: 10,
+        ..PLAIN
+    },
+    Program {
+        name: "postgres",
+        needs: &[
+            ("/usr/lib/postgresql", "postgresql"),
+            ("setpriv", "util-linux"),
+        ],
+        prepare: "bash $PROGRAMS/postgres_prepare.sh",
+        words: &["bash", "$PROGRAMS/postgres.sh"],
+        client: "bash $PROGRAMS/postgres_client.sh",
+        out: Comparison::Ignored,
+        err: Comparison::Ignored,
+        // Write-ahead logs and statistics depend on timing.
+        files_ignored: &["data", "server.log"],
+        scale: 4,
         ..PLAIN
     },
     Program {
@@ -342,7 +431,7 @@ pub const PROGRAMS: &[Program] = &[
             type_keys("50p"),
             look("row 50"),
             type_keys("&99\r"),
-            look("row 99"),
+            look("row 50999"),
             type_keys("\x12"),
             type_keys("/54321\r"),
             look("row 54343"),
@@ -351,6 +440,22 @@ pub const PROGRAMS: &[Program] = &[
         out: Comparison::Ignored,
         ..PLAIN
     },
+];
+
+/// Those that the monkey plays with.
+pub const MONKEY: [&str; 12] = [
+    "gcc",
+    "make -j4",
+    "python threads",
+    "python asyncio",
+    "perl",
+    "bash pipelines",
+    "xz -T2",
+    "sqlite3, rollback journal",
+    "go",
+    "node",
+    "redis",
+    "vim",
 ];
 
 #[cfg(test)]
@@ -363,6 +468,7 @@ mod tests {
     fn every_program_has_a_name_of_its_own_and_its_source_is_there() {
         let names: BTreeSet<_> = PROGRAMS.iter().map(|program| program.name).collect();
         assert_eq!(names.len(), PROGRAMS.len());
+        assert!(MONKEY.iter().all(|name| names.contains(name)));
         for program in PROGRAMS {
             let commands = program.prepare.split_whitespace();
             for word in program.words.iter().copied().chain(commands) {

@@ -14,8 +14,9 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use lab::error::LabError;
 use lab::workload::packages;
+use lab::workload::program::Program;
 use lab::workload::session::{SessionOptions, try_program};
-use lab::workload::table::{PROGRAMS, Program};
+use lab::workload::table::PROGRAMS;
 
 use results::Results;
 

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lab::error::LabError;
-use lab::workload::session::Report;
+use lab::workload::session::{ROUTES, Report};
 use serde_json::json;
+
+/// Columns of the table: two names, a time for the native run and each route, the moves, and what came of it.
+const COLUMNS: usize = 11;
 
 /// Longest list of reasons in a cell: the rest is in the JSON.
 const REASONS_SHOWN: usize = 3;
@@ -30,11 +33,13 @@ impl Results {
 
     /// Lines of aligned columns; below them what differed, moves that failed, and the agent's warnings.
     pub(crate) fn table(&self) -> String {
-        let head = [
+        let head: [_; COLUMNS] = [
             "PROGRAM",
             "NATIVE",
             "AWAY",
-            "MOVED",
+            "ANYWHERE",
+            "OUT, HOME",
+            "REMOTES",
             "MOVES",
             "FREEZE",
             "IDENTICAL",
@@ -43,7 +48,7 @@ impl Results {
         ];
         let mut rows = vec![head.map(String::from)];
         rows.extend(self.0.iter().map(|(name, report)| cells(name, report)));
-        let mut widths = [0; 9];
+        let mut widths = [0; COLUMNS];
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.chars().count().max(*width);
@@ -55,7 +60,7 @@ impl Results {
             for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
                 // Numbers to the right, words to the left.
                 line += &match index {
-                    1..=5 => format!("{cell:>width$}  "),
+                    1..=7 => format!("{cell:>width$}  "),
                     _ => format!("{cell:<width$}  "),
                 };
             }
@@ -75,8 +80,8 @@ impl Results {
             Ok(report) => json!({
                 "program": name,
                 "native_seconds": report.native.as_secs_f64(),
-                "away_seconds": seconds(report.away),
-                "moved_seconds": seconds(report.moved),
+                "route_seconds": ROUTES.iter().zip(report.took)
+                    .map(|(route, took)| (route.name, seconds(took))).collect::<BTreeMap<_, _>>(),
                 "moves": report.moves.done,
                 "freeze_ms_max": report.moves.freeze_max.as_secs_f64() * 1000.0,
                 "refused": report.moves.refused,
@@ -93,19 +98,22 @@ impl Results {
     }
 }
 
-fn cells(name: &str, report: &Result<Report, LabError>) -> [String; 9] {
+fn cells(name: &str, report: &Result<Report, LabError>) -> [String; COLUMNS] {
     let Ok(report) = report else {
-        let mut row: [String; 9] = Default::default();
-        (row[0], row[6]) = (name.into(), "not tried".into());
+        let mut row: [String; COLUMNS] = Default::default();
+        (row[0], row[8]) = (name.into(), "not tried".into());
         return row;
     };
     let seconds = |took: Duration| format!("{:.1} s", took.as_secs_f64());
     let ended = |took: Option<Duration>| took.map_or("-".into(), seconds);
+    let [away, anywhere, out_and_home, two_remotes] = report.took.map(ended);
     [
         name.into(),
         seconds(report.native),
-        ended(report.away),
-        ended(report.moved),
+        away,
+        anywhere,
+        out_and_home,
+        two_remotes,
         report.moves.done.to_string(),
         format!("{} ms", report.moves.freeze_max.as_millis()),
         if report.differences.is_empty() {
@@ -170,8 +178,7 @@ mod tests {
         let report = Report {
             name: "perl",
             native: Duration::from_millis(1250),
-            away: Some(Duration::from_secs(2)),
-            moved: None,
+            took: [Some(Duration::from_secs(2)), None, None, None],
             moves: Moves {
                 done: 12,
                 freeze_max: Duration::from_millis(31),
@@ -179,6 +186,7 @@ mod tests {
                 failed: Vec::new(),
             },
             journal: Journal {
+                moves: 20,
                 homecomings: reasons(&[("a", 1), ("b", 2), ("c", 1), ("d", 1)]),
                 troubles: Vec::new(),
             },
@@ -193,7 +201,7 @@ mod tests {
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(
             lines[1],
-            "perl      1.2 s  2.0 s      -     12   31 ms  NO         b (2), a (1), c (1), 1 more  ended (1)"
+            "perl      1.2 s  2.0 s         -          -        -     12   31 ms  NO         b (2), a (1), c (1), 1 more  ended (1)"
         );
         assert!(
             lines[2].starts_with("vim") && lines[2].ends_with("not tried"),
