@@ -279,12 +279,18 @@ impl Away<'_> {
                     .collect(result, &mut self.deputy.memory)
                     .map_err(|_| Trouble::Protocol("the call buffers cannot be read".to_owned()))?;
                 let last = self.last_return(making.call, layout, result, &reply, signal)?;
+                let reads = layout.forward.facts.portions.is_some_and(|it| it.reads);
+                let goes_on = reads
+                    && result.cast_unsigned() == crate::limits::FORWARD_PORTION_BYTES
+                    && last.is_whole_portion
+                    && self.is_of_file(layout.args[0]);
                 (
                     ToGuest::Return {
                         tid,
                         call: making.call,
                         result,
                         signal,
+                        goes_on,
                     },
                     reply,
                     last,
@@ -316,6 +322,7 @@ impl Away<'_> {
             call,
             result,
             writes,
+            is_whole_portion: layout.is_whole_portion(result),
             mapped: None,
             signal,
         })
@@ -350,6 +357,7 @@ impl Away<'_> {
             call,
             result,
             writes,
+            is_whole_portion: false,
             mapped: None,
             signal,
         };
@@ -383,6 +391,7 @@ impl Away<'_> {
             call,
             result: 0,
             signal: None,
+            goes_on: false,
         };
         let payload = Vec::new();
         self.deputy
@@ -412,6 +421,7 @@ impl Away<'_> {
             call,
             result,
             writes: Vec::new(),
+            is_whole_portion: false,
             mapped,
             signal: None,
         };
@@ -423,6 +433,7 @@ impl Away<'_> {
                 call,
                 result,
                 signal: None,
+                goes_on: false,
             },
             &[],
         )?;
@@ -441,6 +452,7 @@ impl Away<'_> {
             call,
             result: restart::ERESTARTNOINTR,
             writes: Vec::new(),
+            is_whole_portion: false,
             mapped: None,
             signal: None,
         };

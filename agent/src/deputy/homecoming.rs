@@ -108,7 +108,7 @@ impl Away<'_> {
             writes.all(|(address, bytes)| self.deputy.memory.write(*address, bytes).is_ok())
         };
         match outcome {
-            CallOutcome::Done { result, writes } if !is_written(writes) => *result = EFAULT,
+            CallOutcome::Done { result, writes, .. } if !is_written(writes) => *result = EFAULT,
             CallOutcome::Again { writes } => _ = is_written(writes),
             _ => {}
         }
@@ -521,22 +521,15 @@ impl Away<'_> {
     ) -> Result<Registers, Trouble> {
         let mut registers = thread.registers;
         let call = registers.orig_rax;
+        if let Some(outcome) = outcome
+            && let Some(result) = self.finish_transfer(thread, outcome)?
+        {
+            registers.rax = result.cast_unsigned();
+            registers.orig_rax = NO_CALL;
+            return Ok(registers);
+        }
         match (thread.waiting, outcome) {
             (Waiting::No, _) => {}
-            // Earlier portions count: an end before the last is a short write.
-            (
-                Waiting::ForReturn {
-                    done: done @ 1.., ..
-                },
-                Some(outcome),
-            ) => {
-                let last = match outcome {
-                    CallOutcome::Done { result, .. } => u64::try_from(*result).unwrap_or(0),
-                    _ => 0,
-                };
-                registers.rax = done + last;
-                registers.orig_rax = NO_CALL;
-            }
             (_, Some(CallOutcome::Done { result, .. })) => {
                 registers.rax = result.cast_unsigned();
                 registers.orig_rax = NO_CALL;

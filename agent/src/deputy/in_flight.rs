@@ -29,6 +29,8 @@ pub(super) enum CallOutcome {
     Done {
         result: i64,
         writes: Vec<(u64, Vec<u8>)>,
+        /// It was a portion of a transfer, and has transferred all that it asked for.
+        is_whole_portion: bool,
     },
     /// It is made again at home, from its beginning; what it has left in memory so far counts.
     Again { writes: Vec<(u64, Vec<u8>)> },
@@ -60,6 +62,7 @@ impl Away<'_> {
         let Some(LastReturn {
             result,
             writes,
+            is_whole_portion,
             mapped,
             signal,
             ..
@@ -70,7 +73,11 @@ impl Away<'_> {
         homecoming.own_memory.extend(mapped);
         let outcome = match signal {
             None if restart::is_restart(result) => CallOutcome::Again { writes },
-            None => CallOutcome::Done { result, writes },
+            None => CallOutcome::Done {
+                result,
+                writes,
+                is_whole_portion,
+            },
             Some(info) => {
                 homecoming.signals.push(UndeliveredSignal { tid, info });
                 self.after_signal(mask, result, info, writes)
@@ -96,6 +103,7 @@ impl Away<'_> {
             _ => CallOutcome::Done {
                 result: EINTR,
                 writes,
+                is_whole_portion: false,
             },
         }
     }
@@ -201,8 +209,19 @@ impl Away<'_> {
 
     fn call_done(&mut self, tid: ThreadId, result: i64) -> Result<CallOutcome, Trouble> {
         let writes = self.writes_of(tid, result)?;
+        let is_whole_portion = match self.deputy.thread(tid).map(|thread| &thread.state) {
+            Some(DeputyState::Making(making)) => {
+                let layout = making.layout.as_ref();
+                layout.is_some_and(|layout| layout.is_whole_portion(result))
+            }
+            _ => false,
+        };
         self.set_state(tid, DeputyState::Stopped);
-        Ok(CallOutcome::Done { result, writes })
+        Ok(CallOutcome::Done {
+            result,
+            writes,
+            is_whole_portion,
+        })
     }
 
     /// What a call has left in its buffers, as guest addresses and bytes. A call without a layout has

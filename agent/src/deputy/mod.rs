@@ -5,7 +5,7 @@
 //! out, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
 //! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
 //! memory in /proc, [`forks`] makes its threads and processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
-//! the original process, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
+//! the original process, [`portions`] finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
 //! on what it executes.
 
 pub mod actions;
@@ -23,6 +23,7 @@ pub mod loss;
 pub mod mapping;
 pub mod objects;
 pub mod own_memory;
+pub mod portions;
 pub mod scratch;
 pub mod signals;
 pub mod supervisor;

@@ -76,6 +76,7 @@ impl Away<'_> {
             call,
             result: descriptor.cast_signed(),
             writes: Vec::new(),
+            is_whole_portion: false,
             mapped: None,
             signal: None,
         });

@@ -119,6 +119,8 @@ pub struct LastReturn {
     pub result: i64,
     /// What it left in memory: guest addresses and bytes.
     pub writes: Vec<(u64, Vec<u8>)>,
+    /// It was a portion of a transfer, and has transferred all that it asked for.
+    pub is_whole_portion: bool,
     /// Memory whose contents are the deputy's own, not the guest's: a file that was just mapped.
     pub mapped: Option<Range<u64>>,
     /// The signal that interrupted it.

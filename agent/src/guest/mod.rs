@@ -3,7 +3,7 @@
 //! [`supervisor`] is the process that serves a guest, and the guests that it forks, on this node.
 //! [`clocks`] compares this node's clocks with home's, [`sandbox`] makes an empty guest in namespaces of
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
-//! decides which calls it makes here, [`trap`] handles all others, [`mapping`] mmap(2) and its
+//! decides which calls it makes here, [`trap`] handles all others, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
 //! processes, [`signals`] what home's kernel wants it to hear, [`pending`] what it does not hear at once,
 //! [`homecoming`] its way back.
@@ -17,6 +17,7 @@ pub mod homecoming;
 pub mod mapping;
 pub mod memory_files;
 pub mod pending;
+pub mod portions;
 mod program_memory;
 pub mod sandbox;
 pub mod signals;

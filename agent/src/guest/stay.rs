@@ -99,7 +99,8 @@ impl Stay<'_> {
                 call,
                 result,
                 signal,
-            } => self.on_return(tid, call, result, &payload, signal),
+                goes_on,
+            } => self.on_return(tid, call, result, &payload, signal, goes_on),
             ToGuest::AskMappings { tid, call } => self.on_ask_mappings(tid, call),
             ToGuest::ComeHomeFor { tid, call, cause } => self.on_call_home(tid, call, cause),
             ToGuest::Finished {
@@ -109,7 +110,7 @@ impl Stay<'_> {
                 signal,
             } => {
                 self.write_changed(&changed, &payload)?;
-                self.on_return(tid, FINISHING_CALL, result, &[], signal)
+                self.on_return(tid, FINISHING_CALL, result, &[], signal, false)
             }
             ToGuest::Object { tid, object } => {
                 self.on_object(tid, object)?;

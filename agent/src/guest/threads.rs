@@ -111,7 +111,7 @@ pub struct PendingCall {
     pub plan: Option<Plan>,
     /// What to do with its result besides.
     pub completion: Completion,
-    /// Bytes that earlier portions of a long write have written.
+    /// Bytes that earlier portions of a long transfer have transferred.
     pub done: u64,
 }
 

@@ -26,12 +26,6 @@ impl Memory for ProcessMemory {
 const EFAULT: i64 = -14;
 const ENOSYS: i64 = -38;
 
-/// Whether a call is a write of which only a portion was sent.
-fn is_cut_write(pending: &PendingCall) -> bool {
-    [number::SYS_write, number::SYS_pwrite64].contains(&pending.number.cast_signed())
-        && pending.plan.as_ref().is_some_and(syscall::Plan::shortened)
-}
-
 /// A trapped call.
 pub(super) struct Trap {
     pub(super) thread: ThreadId,
@@ -362,6 +356,7 @@ impl Stay<'_> {
         result: i64,
         payload: &[u8],
         signal: Option<SignalInfo>,
+        goes_on: bool,
     ) -> Result<Next, Trouble> {
         let (thread, pending) = self.take_pending(tid, call)?;
         if pending.completion == Completion::None {
@@ -372,7 +367,7 @@ impl Stay<'_> {
         if is_postponed && pending.plan.is_some() {
             return match pending.done {
                 0 => self.make_again(thread, pending.number),
-                done => self.write_portion(thread, pending.number, done),
+                done => self.next_portion(thread, pending.number, done),
             };
         }
         if let Some(plan) = &pending.plan {
@@ -394,8 +389,8 @@ impl Stay<'_> {
                 }
             }
         }
-        if pending.done > 0 || is_cut_write(&pending) {
-            return self.continue_write(thread, &pending, result, signal);
+        if pending.done > 0 || pending.is_cut() {
+            return self.continue_transfer(thread, &pending, result, signal, goes_on);
         }
         if let Some(info) = signal {
             let mask = pending.plan.as_ref().and_then(syscall::Plan::signal_mask);
@@ -430,80 +425,6 @@ impl Stay<'_> {
             Completion::Made(here) => self.resume_with(thread, here.cast_signed()),
             _ => self.resume_with(thread, result),
         }
-    }
-
-    /// A write that was too long for one message goes on with its next portion, or ends with the sum.
-    fn continue_write(
-        &mut self,
-        thread: ThreadId,
-        pending: &PendingCall,
-        result: i64,
-        signal: Option<SignalInfo>,
-    ) -> Result<Next, Trouble> {
-        let portion = pending
-            .plan
-            .as_ref()
-            .map_or(0, |plan| plan.request().args[2]);
-        let written = u64::try_from(result).unwrap_or(0);
-        let done = pending.done + written;
-        if written == portion && is_cut_write(pending) && signal.is_none() {
-            return self.write_portion(thread, pending.number, done);
-        }
-        if done == 0 {
-            return match signal {
-                Some(info) => self.interrupt_call(thread, pending.number, result, info),
-                None => self.resume_with(thread, result),
-            };
-        }
-        // An error behind the first portion is a short write, as in the kernel.
-        if let Some(info) = signal {
-            self.post_signal(thread, info)?;
-        }
-        self.resume_with(thread, done.cast_signed())
-    }
-
-    fn write_portion(&mut self, thread: ThreadId, number: u64, done: u64) -> Result<Next, Trouble> {
-        let mut arguments = ptrace::registers(thread)?.arguments();
-        // write(2): descriptor, buffer, length; pwrite64(2): and the file offset.
-        arguments[1] = arguments[1].wrapping_add(done);
-        arguments[2] = arguments[2].saturating_sub(done);
-        if number.cast_signed() == number::SYS_pwrite64 {
-            arguments[3] = arguments[3].wrapping_add(done);
-        }
-        let class = syscall::lookup(number).map(|call| syscall::resolve(call, &arguments));
-        let Some(Class::Forward(forward)) = class else {
-            return self.resume_with(thread, done.cast_signed());
-        };
-        let memory = &mut self.guest.memory;
-        let Ok(mut plan) = syscall::plan(number, &arguments, forward, memory, Limits::default())
-        else {
-            return self.resume_with(thread, done.cast_signed());
-        };
-        let mask = self.current_mask(thread)?;
-        let call = self.next_call();
-        let payload = plan.take_payload();
-        let request = plan.request();
-        let completion = Completion::Result;
-        let Some(known) = self.guest.by_thread(thread) else {
-            return Ok(Next::Continue);
-        };
-        let tid = known.tid;
-        known.state = ThreadState::AwaitingReturn(Box::new(PendingCall {
-            call,
-            number,
-            plan: Some(plan),
-            completion,
-            done,
-        }));
-        let header = ToDeputy::Call {
-            tid,
-            call,
-            request,
-            mask,
-            signals_received: self.guest.signals_received,
-        };
-        self.channel.send(&header, &payload)?;
-        Ok(Next::Continue)
     }
 
     pub(super) fn resume_with(&mut self, thread: ThreadId, result: i64) -> Result<Next, Trouble> {

@@ -73,7 +73,7 @@ pub struct ThreadToCapture {
     pub thread: ThreadId,
     /// Home's number.
     pub tid: i32,
-    /// The forwarded call that it is waiting for, if any, and what earlier portions of it have written: its
+    /// The forwarded call that it is waiting for, if any, and what earlier portions of it have moved: its
     /// registers are taken as they are.
     pub forwarded_call: Option<(u64, u64)>,
 }

@@ -75,7 +75,7 @@ pub enum Waiting {
     ForReturn {
         /// The call's number among the guest's.
         call: u64,
-        /// Bytes that earlier portions of the same call have written.
+        /// Bytes that earlier portions of the same call have transferred.
         done: u64,
     },
 }

@@ -10,6 +10,7 @@
 //!    from the deputy's scratch area, the guest side finds in the reply where each of them belongs.
 
 use super::plan::Limits;
+use super::portions;
 use super::shape::{Argument, Filled, Forward, Length, Shorten, SignalMask, Structure};
 use crate::limits::{FORWARD_SEGMENTS_MAX, FORWARD_TEXT_BYTES_MAX};
 
@@ -103,11 +104,22 @@ pub(super) struct Derivation {
     pub(super) segments: Vec<Segment>,
     pub(super) relocations: Vec<Relocation>,
     pub(super) returns: Vec<Return>,
+    /// How many bytes a transfer that may be shortened asks for.
+    pub(super) transfer_bytes: u64,
     /// The guest asked for more.
     pub(super) shortened: bool,
     /// The signal mask with which the call waits, if it has one of its own: its segment, and what it is.
     pub(super) signal_mask: Option<(usize, u64)>,
     total_bytes: u64,
+}
+
+/// On which side a call is derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The guest's: a large transfer may be cut, and begins behind the `done` bytes of earlier portions.
+    Guest { done: u64 },
+    /// Home's: as the guest's side has sent it.
+    Home,
 }
 
 /// Where a derivation takes the bytes from that the kernel would read.
@@ -129,7 +141,7 @@ pub(super) fn derive(
     forward: &Forward,
     source: &mut dyn Source,
     limits: Limits,
-    may_shorten: bool,
+    side: Side,
 ) -> Result<Derivation, Stop> {
     let mut planner = Planner {
         derivation: Derivation {
@@ -139,9 +151,10 @@ pub(super) fn derive(
         forward,
         source,
         limits,
-        may_shorten,
+        side,
         word_returns: [None; 6],
     };
+    planner.skip_done();
     planner.shorten();
     for index in 0..forward.arguments.len().min(args.len()) {
         planner.argument(index)?;
@@ -156,7 +169,7 @@ pub(super) struct Planner<'a> {
     pub(super) forward: &'a Forward,
     pub(super) source: &'a mut dyn Source,
     pub(super) limits: Limits,
-    pub(super) may_shorten: bool,
+    pub(super) side: Side,
     /// The return that carries the length word to which the argument points.
     word_returns: [Option<usize>; 6],
 }
@@ -168,6 +181,13 @@ impl Planner<'_> {
             .get(usize::from(index))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// Passes over what earlier portions have transferred.
+    fn skip_done(&mut self) {
+        if let Side::Guest { done: done @ 1.. } = self.side {
+            self.derivation.args = portions::rest(&self.derivation.args, self.forward, done);
+        }
     }
 
     /// Cuts a count that is larger than a portion. Counts that the kernel refuses stay as they are.
@@ -184,8 +204,10 @@ impl Planner<'_> {
         let is_narrow = most <= u64::from(u32::MAX);
         let mask = if is_narrow { u32::MAX.into() } else { u64::MAX };
         let wanted = self.arg(argument) & mask;
-        if self.may_shorten && wanted > portion && wanted <= most {
+        self.derivation.transfer_bytes = wanted;
+        if self.side != Side::Home && wanted > portion && wanted <= most {
             self.derivation.args[usize::from(argument)] = portion;
+            self.derivation.transfer_bytes = portion;
             self.derivation.shortened = true;
         }
     }

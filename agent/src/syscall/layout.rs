@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::derive::{Derivation, Source, Stop, derive};
+use super::derive::{Derivation, Side, Source, Stop, derive};
 use super::plan::{Fault, Limits, Memory, Request};
 use super::settle::{Returned, settle};
 use super::shape::{Class, Forward, SpecialCall};
@@ -124,7 +124,7 @@ pub fn layout(
         &forward,
         &mut source,
         Limits::default(),
-        false,
+        Side::Home,
     )
     .map_err(|stop| match stop {
         Stop::Fault => Rejection::PayloadMismatch(call.name),
@@ -201,6 +201,13 @@ fn place(derivation: &Derivation, scratch: &Range<u64>) -> Result<Vec<u64>, Reje
 }
 
 impl Layout {
+    /// Whether a call that is made in portions has transferred all that it asked for.
+    #[must_use]
+    pub fn is_whole_portion(&self, result: i64) -> bool {
+        self.forward.facts.portions.is_some()
+            && u64::try_from(result).is_ok_and(|bytes| bytes == self.derivation.transfer_bytes)
+    }
+
     /// The signal mask with which the call waits, if it has one of its own.
     #[must_use]
     pub fn signal_mask(&self) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! The derivation of vectors of buffers (`readv`) and of messages made of them (`sendmsg`, `recvmmsg`).
 
-use super::derive::{Counter, Extent, Planner, Relocation, Stop, When, int_count, number_at};
+use super::derive::{Counter, Extent, Planner, Relocation, Side, Stop, When, int_count, number_at};
+use super::portions;
 use super::shape::Shorten;
 
 /// Most buffers in a vector, and messages in one call: `UIO_MAXIOV` (linux/uio.h). The kernel looks at the count
@@ -24,7 +25,13 @@ impl Planner<'_> {
         let Some(input) = self.derivation.segments[array].input else {
             return Ok(array);
         };
-        let portion = self.may_shorten && self.forward.facts.shortens == Some(Shorten::Vector);
+        let is_transfer = self.forward.facts.shortens == Some(Shorten::Vector);
+        let portion = self.side != Side::Home && is_transfer;
+        if let Side::Guest { done: done @ 1.. } = self.side
+            && is_transfer
+        {
+            portions::rest_of_vector(&mut self.source.payload()[input..], done);
+        }
         let mut before = 0;
         for entry in 0..count as usize {
             let at = input + entry * VECTOR_ENTRY_BYTES as usize;
@@ -58,6 +65,9 @@ impl Planner<'_> {
             };
             self.derivation.relocations.push(Relocation { at, segment });
             before += length;
+        }
+        if is_transfer {
+            self.derivation.transfer_bytes = before;
         }
         Ok(array)
     }

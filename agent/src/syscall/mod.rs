@@ -17,6 +17,7 @@ mod ioctl;
 mod layout;
 mod messages;
 mod plan;
+pub mod portions;
 mod settle;
 mod shape;
 mod table;
@@ -25,11 +26,11 @@ mod tests;
 mod texts;
 
 pub use layout::{Layout, Rejection, Write, layout};
-pub use plan::{Fault, Limits, Memory, Plan, PlanError, Request, plan};
+pub use plan::{Fault, Limits, Memory, Plan, PlanError, Request, plan, plan_rest};
 pub use settle::ReplyMismatch;
 pub use shape::{
     Answer, Argument, Call, Class, Command, Condition, Facts, Filled, Forward, Length, Pointer,
-    Shorten, SignalMask, SpecialCall, Structure, Timeout,
+    Portions, Shorten, SignalMask, SpecialCall, Structure, Timeout,
 };
 
 /// The call with this number, if the table knows it.

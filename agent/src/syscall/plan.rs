@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::derive::{Derivation, Source, Stop, derive};
+use super::derive::{Derivation, Side, Source, Stop, derive};
 use super::shape::Forward;
 use crate::limits::{FORWARD_BYTES_MAX, FORWARD_PORTION_BYTES};
 
@@ -116,6 +116,12 @@ impl Plan {
         self.derivation.signal_mask.map(|(_, mask)| mask)
     }
 
+    /// How many bytes this portion of a transfer asks for.
+    #[must_use]
+    pub fn transfer_bytes(&self) -> u64 {
+        self.derivation.transfer_bytes
+    }
+
     /// Whether less was asked for than the guest wanted, see [`super::Shorten`].
     #[must_use]
     pub fn shortened(&self) -> bool {
@@ -134,17 +140,33 @@ pub fn plan(
     memory: &mut dyn Memory,
     limits: Limits,
 ) -> Result<Plan, PlanError> {
+    plan_rest(number, args, forward, memory, limits, 0)
+}
+
+/// As [`plan`], for what is left of a transfer when earlier portions have transferred `done` bytes.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_rest(
+    number: u64,
+    args: &[u64; 6],
+    forward: &Forward,
+    memory: &mut dyn Memory,
+    limits: Limits,
+    done: u64,
+) -> Result<Plan, PlanError> {
     let mut source = Reading {
         memory,
         payload: Vec::new(),
     };
-    let derivation =
-        derive(args, forward, &mut source, limits, true).map_err(|stop| match stop {
+    let derivation = derive(args, forward, &mut source, limits, Side::Guest { done }).map_err(
+        |stop| match stop {
             Stop::Fault => PlanError::Fault,
             Stop::TooLarge => {
                 PlanError::ComesHome("one call moves more memory than is sent at once")
             }
-        })?;
+        },
+    )?;
     // How much the kernel will write is not known yet, but it begins at the beginning.
     let written = derivation.segments.iter();
     let mut written = written.filter(|segment| segment.input.is_none() && segment.length > 0);

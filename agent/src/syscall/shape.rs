@@ -148,6 +148,8 @@ pub struct Facts {
     pub sends_signal: bool,
     /// What may legally be asked for in smaller portions than the guest asked for.
     pub shortens: Option<Shorten>,
+    /// How it goes on after such a portion; none if it ends with it.
+    pub portions: Option<Portions>,
 }
 
 /// Where a call's temporary signal mask is.
@@ -168,9 +170,17 @@ pub enum Timeout {
     Timespec(u8),
 }
 
-/// How a transfer may be made smaller. A short transfer is legal for these calls, but a program that writes
-/// to a blocking descriptor may rely on all being written: after a full portion the rest of a *write* should
-/// be made as a further call; the rest of a *read* only on a regular file, where it cannot block.
+/// How a transfer that is made in portions goes on when one has been transferred whole. Programs rely on writes
+/// to blocking descriptors and on reads of regular files being whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portions {
+    /// A read, which goes on only where it cannot block: on files. A write always does.
+    pub reads: bool,
+    /// The argument with the offset in the file, if there is one.
+    pub offset: Option<u8>,
+}
+
+/// How a transfer may be made smaller. A short transfer is legal for these calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shorten {
     /// By this argument, which counts units of this many bytes.
@@ -365,6 +375,7 @@ pub(super) const fn changes(arguments: &'static [Argument]) -> Forward {
             opens: false,
             sends_signal: false,
             shortens: None,
+            portions: None,
         },
     }
 }
@@ -431,6 +442,12 @@ impl Forward {
             unit,
             most,
         });
+        self
+    }
+
+    /// Goes on with what was cut off.
+    pub(super) const fn portions(mut self, reads: bool, offset: Option<u8>) -> Forward {
+        self.facts.portions = Some(Portions { reads, offset });
         self
     }
 

@@ -96,6 +96,8 @@ pub enum ToGuest {
         result: i64,
         /// The call was interrupted by this signal, which the guest must hear.
         signal: Option<SignalInfo>,
+        /// It was a portion of a read, all of it has come, and there may be more that comes without blocking.
+        goes_on: bool,
     },
     /// A call that can only be made natively, at home: it has had no effect, come home and make it there.
     ComeHomeFor {

@@ -8,57 +8,81 @@ use crate::syscall::shape::{Call, asks, changes, fixed, size};
 /// An offset that the kernel moves on.
 const OFFSET: crate::syscall::shape::Argument = InOut(fixed(8), Always);
 
+/// See [`crate::syscall::Portions`].
+const READS: bool = true;
+const WRITES: bool = false;
+
 pub(super) const CALLS: &[Call] = &[
     forward(
         0,
         "read",
-        changes(&[Descriptor, Out(size(2), Result), Value]).shortens(2),
+        changes(&[Descriptor, Out(size(2), Result), Value])
+            .shortens(2)
+            .portions(READS, None),
     ),
     forward(
         1,
         "write",
-        changes(&[Descriptor, In(size(2)), Value]).shortens(2),
+        changes(&[Descriptor, In(size(2)), Value])
+            .shortens(2)
+            .portions(WRITES, None),
     ),
     forward(
         17,
         "pread64",
-        asks(&[Descriptor, Out(size(2), Result), Value, Value]).shortens(2),
+        asks(&[Descriptor, Out(size(2), Result), Value, Value])
+            .shortens(2)
+            .portions(READS, Some(3)),
     ),
     forward(
         18,
         "pwrite64",
-        changes(&[Descriptor, In(size(2)), Value, Value]).shortens(2),
+        changes(&[Descriptor, In(size(2)), Value, Value])
+            .shortens(2)
+            .portions(WRITES, Some(3)),
     ),
     forward(
         19,
         "readv",
-        changes(&[Descriptor, Scatter(2), Value]).shortens_vector(),
+        changes(&[Descriptor, Scatter(2), Value])
+            .shortens_vector()
+            .portions(READS, None),
     ),
     forward(
         20,
         "writev",
-        changes(&[Descriptor, Gather(2), Value]).shortens_vector(),
+        changes(&[Descriptor, Gather(2), Value])
+            .shortens_vector()
+            .portions(WRITES, None),
     ),
     forward(
         295,
         "preadv",
-        asks(&[Descriptor, Scatter(2)]).shortens_vector(),
+        asks(&[Descriptor, Scatter(2)])
+            .shortens_vector()
+            .portions(READS, Some(3)),
     ),
     forward(
         296,
         "pwritev",
-        changes(&[Descriptor, Gather(2)]).shortens_vector(),
+        changes(&[Descriptor, Gather(2)])
+            .shortens_vector()
+            .portions(WRITES, Some(3)),
     ),
     // With offset -1 these two use and move the file position.
     forward(
         327,
         "preadv2",
-        changes(&[Descriptor, Scatter(2)]).shortens_vector(),
+        changes(&[Descriptor, Scatter(2)])
+            .shortens_vector()
+            .portions(READS, Some(3)),
     ),
     forward(
         328,
         "pwritev2",
-        changes(&[Descriptor, Gather(2)]).shortens_vector(),
+        changes(&[Descriptor, Gather(2)])
+            .shortens_vector()
+            .portions(WRITES, Some(3)),
     ),
     forward(
         40,
