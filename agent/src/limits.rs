@@ -34,8 +34,12 @@ pub const DESCRIPTORS_MAX: usize = 65_536;
 /// Most entries of an auxiliary vector (Linux 6.18 makes about 22).
 pub const AUXILIARY_VECTOR_ENTRIES_MAX: usize = 256;
 
-/// Most plaintext in one encrypted record of a connection between nodes, in bytes.
-pub const RECORD_PLAINTEXT_BYTES_MAX: usize = 64 << 10;
+/// Most plaintext in one encrypted record of a connection between nodes, in bytes: a piece of memory and
+/// what is in front of it.
+pub const RECORD_PLAINTEXT_BYTES_MAX: usize = (256 << 10) + 64;
+
+/// Most ranges of pages that one message names.
+pub const PAGE_RUNS_MAX: usize = 4096;
 
 /// Longest reason that a node gives for a refusal, in bytes of UTF-8.
 pub const REFUSAL_LENGTH_MAX: usize = 240;

@@ -298,15 +298,17 @@ impl Away<'_> {
                 undelivered,
                 signals_received,
                 cpu_seconds,
+                stopped_us,
                 cause,
             } => {
                 self.progress.cpu_seconds = cpu_seconds;
-                let stopped = self.progress.recalled.unwrap_or_else(Instant::now);
+                let arrived = Instant::now();
                 self.come_home(image, undelivered, signals_received)?;
-                return Ok(Step::End(Fate::AtHome(self.report(stopped), cause)));
+                let report = self.report(arrived, stopped_us);
+                return Ok(Step::End(Fate::AtHome(report, cause)));
             }
             other @ (ToDeputy::AskClocks
-            | ToDeputy::Prepared
+            | ToDeputy::Prepared { .. }
             | ToDeputy::Refused(_)
             | ToDeputy::Restored
             | ToDeputy::Failed(_)
@@ -321,12 +323,14 @@ impl Away<'_> {
         Ok(Step::Continue)
     }
 
-    fn report(&self, stopped: Instant) -> MoveReport {
+    /// Of a way home; the image arrived at `arrived`, when the guest had been stopped for `stopped_us`.
+    fn report(&self, arrived: Instant, stopped_us: u64) -> MoveReport {
         let ended = self.progress.home_since.unwrap_or_else(Instant::now);
-        let milliseconds = ended.duration_since(stopped).as_secs_f64() * 1000.0;
+        let milliseconds = |since| ended.duration_since(since).as_secs_f64() * 1000.0;
+        let freeze_ms = stopped_us as f64 / 1000.0 + milliseconds(arrived);
         MoveReport {
-            freeze_ms: milliseconds,
-            total_ms: milliseconds,
+            freeze_ms,
+            total_ms: self.progress.recalled.map_or(freeze_ms, milliseconds),
             bytes_sent: self.channel.bytes(),
         }
     }

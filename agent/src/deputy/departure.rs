@@ -3,13 +3,14 @@
 //! 1. The process is examined: what keeps it at home is found before anything is touched.
 //! 2. The agents connect; the remote node makes an empty guest (`Prepare`, `Prepared`).
 //! 3. All threads are stopped and captured; the scratch area is mapped.
-//! 4. Image, contents of objects and pages are sent; the guest is complete (`Restored`).
-//! 5. `Commit`: the threads become the deputy.
+//! 4. Image, contents of objects and the pages that cannot follow are sent; the guest can run (`Restored`).
+//! 5. `Commit`: the threads become the deputy. Most of the memory follows ([`super::push`]).
 //!
 //! If anything fails before step 5, the scratch area goes and the process runs on at home as if nothing
 //! had happened.
 
 use std::fs;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::baseline;
@@ -19,6 +20,7 @@ use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
 use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
 use crate::migrate::objects::Sources;
+use crate::migrate::page_stream::PageStream;
 use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::process::maps::{self, Mapping, MappingKind};
@@ -29,12 +31,14 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::{MoveError, NodeName};
+use crate::wire::supervisor::{MoveError, NodeName, PagesToken};
 
 use super::away::{Away, Member};
 use super::family::Family;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
+use super::parting::Parting;
+use super::push::Push;
 use super::scratch::{DeputyScratch, ScratchError};
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
@@ -139,12 +143,13 @@ fn examine(pid: ThreadId) -> Result<(), DepartureError> {
     }
 }
 
-/// Step 2: from the connection to an empty guest.
+/// Step 2: from the connection to an empty guest. Whether its memory may follow it.
 pub fn prepare(
     channel: &mut Channel,
     pid: ThreadId,
     capabilities: &Capabilities,
-) -> Result<(), DepartureError> {
+    pages: PagesToken,
+) -> Result<bool, DepartureError> {
     let tids = tasks::read(pid.cast_unsigned())
         .map_err(|error| DepartureError::Failed(error.to_string()))?;
     let prepare = Prepare {
@@ -153,24 +158,30 @@ pub fn prepare(
         capabilities: baseline::relied_on(capabilities, pid.cast_unsigned())
             .map_err(|error| DepartureError::Failed(error.to_string()))?,
         possible_cpus: possible_cpus(),
+        pages,
     };
     channel.send(&ToGuest::Prepare(prepare), &[])?;
-    expect(channel, |message| matches!(message, ToDeputy::Prepared))
+    expect(channel, |message| match message {
+        ToDeputy::Prepared { takes_pages_later } => Some(*takes_pages_later),
+        _ => None,
+    })
 }
 
 /// Waits for the one answer that lets the move go on.
-fn expect(
+fn expect<T>(
     channel: &mut Channel,
-    is_wanted: impl Fn(&ToDeputy) -> bool,
-) -> Result<(), DepartureError> {
+    wanted: impl Fn(&ToDeputy) -> Option<T>,
+) -> Result<T, DepartureError> {
     loop {
         let message: Message<ToDeputy> = channel.receive(REMOTE_TIMEOUT)?;
+        if let Some(answer) = wanted(&message.header) {
+            return Ok(answer);
+        }
         return match message.header {
             ToDeputy::AskClocks => {
                 channel.send(&clocks_now(), &[])?;
                 continue;
             }
-            wanted if is_wanted(&wanted) => Ok(()),
             ToDeputy::Refused(reasons) => Err(DepartureError::CannotMove(reasons)),
             ToDeputy::Failed(text) => Err(DepartureError::Failed(text)),
             other => Err(DepartureError::Failed(format!(
@@ -214,6 +225,7 @@ pub struct Departed {
 /// Steps 3 to 5.
 pub fn depart(
     mut channel: Channel,
+    pages: Option<PageStream>,
     pid: ThreadId,
     start: Start,
     node: NodeName,
@@ -223,10 +235,13 @@ pub fn depart(
         Start::Running => freeze::freeze(pid)?,
         Start::AtExec => Frozen::at_exec(pid),
     };
-    match stop_and_send(&mut channel, &frozen) {
-        Ok(deputy) => {
+    match stop_and_send(&mut channel, &frozen, pages.is_some()) {
+        Ok((deputy, later)) => {
             channel.send(&ToGuest::Commit, &[])?;
             let mut family = Family::new(channel, node, Member::new(deputy));
+            if let Some(stream) = pages.filter(|_| !later.is_empty()) {
+                family.push = Some(Push::new(pid, stream, &later)?);
+            }
             family
                 .view(0)
                 .settle_in()
@@ -243,7 +258,12 @@ pub fn depart(
     }
 }
 
-fn stop_and_send(channel: &mut Channel, frozen: &Frozen) -> Result<Deputy, DepartureError> {
+/// The deputy, and the memory that goes later if `may_follow`.
+fn stop_and_send(
+    channel: &mut Channel,
+    frozen: &Frozen,
+    may_follow: bool,
+) -> Result<(Deputy, Vec<Range<u64>>), DepartureError> {
     // What may have changed since the examination, now that nothing changes any more.
     examine(frozen.pid)?;
     frozen.hold()?;
@@ -278,17 +298,24 @@ fn stop_and_send(channel: &mut Channel, frozen: &Frozen) -> Result<Deputy, Depar
     let sent = scratch
         .map(frozen.pid, instruction, &memory)
         .map_err(DepartureError::from)
-        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &scratch));
+        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &scratch, may_follow));
     match sent {
-        Ok((image, objects)) => Ok(deputy_of(
-            frozen.pid,
+        Ok(Sent {
             image,
-            &before,
-            memory,
-            scratch,
-            instruction,
             objects,
-        )),
+            later,
+        }) => {
+            let deputy = deputy_of(
+                frozen.pid,
+                image,
+                &before,
+                memory,
+                scratch,
+                instruction,
+                objects,
+            );
+            Ok((deputy, later))
+        }
         Err(error) => {
             undo.apply(frozen.pid, &scratch);
             Err(error)
@@ -312,13 +339,22 @@ pub(super) fn syscall_instruction(
     Ok(mapping.start + offset as u64)
 }
 
+/// What has been sent.
+struct Sent {
+    image: ProcessImage,
+    objects: DeputyObjects,
+    /// Memory that goes later.
+    later: Vec<Range<u64>>,
+}
+
 fn capture_and_send(
     channel: &mut Channel,
     threads: &[ThreadToCapture],
     images: Vec<ThreadImage>,
     memory: &ProcessMemory,
     scratch: &DeputyScratch,
-) -> Result<(ProcessImage, DeputyObjects), DepartureError> {
+    may_follow: bool,
+) -> Result<Sent, DepartureError> {
     let mut objects = DeputyObjects::default();
     let mut numbering = objects.numbering();
     let (mut image, details) =
@@ -331,9 +367,12 @@ fn capture_and_send(
     let sources = Sources::open(image.pid, &image.mappings, &details)?;
     image.objects = sources.images.clone();
     image.lock_limit_bytes = lock_limit_bytes(image.pid)?;
+    let regions = pages::regions(&image.mappings, &details);
+    let parting = Parting::of(regions, &image, may_follow);
     let header = ToGuest::Depart {
         image: Box::new(image.clone()),
         scratch: scratch.shared,
+        later: parting.later_pairs(),
     };
     channel.send(&header, &[])?;
     let pid = image.pid;
@@ -355,15 +394,20 @@ fn capture_and_send(
         },
     )?;
     let page_map = PageMap::open(image.pid)?;
-    let regions = pages::regions(&image.mappings, &details);
-    count += pages::for_each_run(&regions, memory, &page_map, |address, contents| {
+    count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
         channel
             .send(&ToGuest::Pages { pid, address }, contents)
             .map_err(DepartureError::from)
     })?;
     channel.send(&ToGuest::PagesEnd { count }, &[])?;
-    expect(channel, |message| matches!(message, ToDeputy::Restored))?;
-    Ok((image, objects))
+    expect(channel, |message| {
+        matches!(message, ToDeputy::Restored).then_some(())
+    })?;
+    Ok(Sent {
+        image,
+        objects,
+        later: parting.later,
+    })
 }
 
 /// How much memory a process may lock: its limit, or all if it has the capability for that.

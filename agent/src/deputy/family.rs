@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
+
 use crate::migrate::channel::Channel;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal;
@@ -12,6 +14,7 @@ use crate::wire::supervisor::NodeName;
 
 use super::away::{Away, Fate, Member, Step, Trouble};
 use super::homecoming::PAGES_TIMEOUT;
+use super::push::Push;
 
 /// After this much silence of the remote node home falls silent too, so that the guests' lease
 /// ([`crate::guest::supervisor::LEASE`]) runs out while home waits for [`LOST_AFTER`].
@@ -36,6 +39,8 @@ pub struct Family {
     pub node: NodeName,
     /// Its members.
     pub members: Vec<Member>,
+    /// Memory of a member that follows it.
+    pub push: Option<Push>,
     happenings: Vec<Happening>,
 }
 
@@ -46,6 +51,7 @@ impl Family {
             channel,
             node,
             members: vec![first],
+            push: None,
             happenings: Vec::new(),
         }
     }
@@ -71,10 +77,44 @@ impl Family {
     /// Handles all that the deputies' threads report and the guests' supervisor sends; what has happened
     /// to members by that.
     pub fn advance(&mut self) -> Vec<Happening> {
-        if let Err(trouble) = self.on_threads().and_then(|()| self.on_messages()) {
+        let outcome = self
+            .on_threads()
+            .and_then(|()| self.on_messages())
+            .and_then(|()| self.send_memory());
+        if let Err(trouble) = outcome {
             self.lose(&trouble);
         }
         std::mem::take(&mut self.happenings)
+    }
+
+    /// What to wait for before [`Self::advance`].
+    pub fn descriptors(&self) -> Vec<PollFd<'_>> {
+        let mut descriptors = vec![PollFd::new(&self.channel, PollFlags::IN)];
+        if let Some(push) = &self.push {
+            descriptors.push(PollFd::new(push, push.interest()));
+        }
+        descriptors
+    }
+
+    /// Sends a piece of the memory that follows.
+    fn send_memory(&mut self) -> Result<(), Trouble> {
+        let Some(push) = &mut self.push else {
+            return Ok(());
+        };
+        let pid = push.pid;
+        let outcome = push.advance();
+        if matches!(outcome, Ok(true)) {
+            return Ok(());
+        }
+        log::debug!("{} bytes of memory have followed {pid}", push.bytes_sent());
+        self.push = None;
+        let Some(index) = self.position(pid) else {
+            return Ok(());
+        };
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => self.take_step(index, Err(Trouble::GuestLost(error.to_string()))),
+        }
     }
 
     /// Says that home lives, and looks whether the remote node does.
@@ -197,6 +237,8 @@ impl Family {
 
     fn leave(&mut self, index: usize, fate: Fate) {
         let member = self.members.swap_remove(index);
+        let pid = member.deputy.pid;
+        self.push.take_if(|push| push.pid == pid);
         self.happenings
             .push(Happening::Left(Box::new(member), fate));
     }

@@ -2,7 +2,7 @@
 //!
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
-//! out, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
+//! out, [`parting`] and [`push`] send most of the memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
 //! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
 //! memory in /proc, [`forks`] makes its threads and processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
 //! the original process, [`portions`] finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
@@ -11,6 +11,7 @@
 pub mod actions;
 pub mod away;
 pub mod calls;
+mod connections;
 pub mod departure;
 pub mod family;
 pub mod following;
@@ -23,7 +24,9 @@ pub mod loss;
 pub mod mapping;
 pub mod objects;
 pub mod own_memory;
+pub mod parting;
 pub mod portions;
+pub mod push;
 pub mod scratch;
 pub mod signals;
 pub mod supervisor;

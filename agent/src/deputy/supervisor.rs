@@ -32,8 +32,8 @@ use crate::sys::ptrace::{self, ThreadId, options};
 use crate::sys::signal;
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::supervisor::{
-    Destination, FromSupervisor, LINK_FD, MoveError, MoveReport, NodeName, ProcessState, Role,
-    SupervisorStatus, ToSupervisor,
+    ChannelKeys, ConnectionUse, Destination, FromSupervisor, LINK_FD, MoveError, MoveReport,
+    NodeName, PagesToken, ProcessState, Role, SupervisorStatus, ToSupervisor,
 };
 
 use super::away::{Fate, Member, Trouble};
@@ -44,11 +44,11 @@ use super::following;
 /// How often the supervisor says that it is alive, and looks whether the remote node is.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// How long the agents may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How long a supervisor with nothing to do waits to be asked for something.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A connection as the agent hands it over.
+pub(super) type Connection = (OwnedFd, ChannelKeys);
 
 /// A move that was asked for.
 struct Order {
@@ -60,10 +60,10 @@ struct Order {
 }
 
 /// The supervisor of a process and of what it forks while it is away.
-struct Supervisor {
+pub(super) struct Supervisor {
     /// The process that it serves when none is away.
-    pid: ThreadId,
-    link: AgentLink,
+    pub(super) pid: ThreadId,
+    pub(super) link: AgentLink,
     home: NodeName,
     follow: bool,
     children: OwnedFd,
@@ -74,8 +74,8 @@ struct Supervisor {
     /// Moves asked for and not yet begun.
     orders: VecDeque<Order>,
     /// Answers to [`FromSupervisor::OpenChannel`] not yet taken.
-    channels: VecDeque<(u64, Result<Channel, String>)>,
-    channels_asked: u64,
+    pub(super) channels: VecDeque<(u64, Result<Connection, String>)>,
+    pub(super) channels_asked: u64,
 }
 
 /// The hidden command `deputy-supervisor`.
@@ -224,7 +224,7 @@ impl Supervisor {
                 return None;
             }
             self.link.descriptor()?;
-            self.wait(None, IDLE_TIMEOUT);
+            self.wait(Vec::new(), IDLE_TIMEOUT);
         }
     }
 
@@ -244,7 +244,7 @@ impl Supervisor {
                     }
                 }
                 Ok(Some(Report::Exited(_) | Report::Killed(_))) | Err(_) => return false,
-                Ok(None) => self.wait(None, TICK),
+                Ok(None) => self.wait(Vec::new(), TICK),
             }
         }
     }
@@ -257,15 +257,13 @@ impl Supervisor {
     }
 
     /// Waits until something has happened, at most for `timeout`, and takes the agent's messages.
-    fn wait(&mut self, channel: Option<&Channel>, timeout: Duration) {
+    pub(super) fn wait(&mut self, others: Vec<PollFd<'_>>, timeout: Duration) {
         let mut descriptors = vec![PollFd::new(&self.children, PollFlags::IN)];
         let link_index = self.link.descriptor().map(|link| {
             descriptors.push(PollFd::from_borrowed_fd(link, PollFlags::IN));
             1
         });
-        if let Some(channel) = channel {
-            descriptors.push(PollFd::new(channel, PollFlags::IN));
-        }
+        descriptors.extend(others);
         let timeout = rustix::event::Timespec {
             tv_sec: timeout.as_secs().cast_signed(),
             tv_nsec: i64::from(timeout.subsec_nanos()),
@@ -298,11 +296,11 @@ impl Supervisor {
                 start: Start::Running,
             }),
             ToSupervisor::Channel { request, result } => {
-                let channel = result.and_then(|keys| {
-                    let descriptor = received.descriptor.ok_or("the agent sent no connection")?;
-                    Channel::new(descriptor, &keys).map_err(|error| error.to_string())
+                let connection = result.and_then(|keys| match received.descriptor {
+                    Some(descriptor) => Ok((descriptor, keys)),
+                    None => Err("the agent sent no connection".to_owned()),
                 });
-                self.channels.push_back((request, channel));
+                self.channels.push_back((request, connection));
             }
             ToSupervisor::NodeLost(node) => {
                 // The channel decides: a node that is only slow for others still serves this guest.
@@ -314,44 +312,22 @@ impl Supervisor {
         }
     }
 
-    /// Has the agents connect.
-    fn open_channel(&mut self, node: &NodeName) -> Result<Channel, DepartureError> {
-        self.channels_asked += 1;
-        let request = self.channels_asked;
-        self.link.send(&FromSupervisor::OpenChannel {
-            request,
-            node: node.id,
-        });
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        while Instant::now() < deadline {
-            let position = self
-                .channels
-                .iter()
-                .position(|(answered, _)| *answered == request);
-            if let Some((_, channel)) = position.and_then(|index| self.channels.remove(index)) {
-                return channel.map_err(DepartureError::Failed);
-            }
-            if self.link.descriptor().is_none() {
-                let text = format!("the agent ended while it was connecting to {}", node.name);
-                return Err(DepartureError::Failed(text));
-            }
-            self.wait(None, TICK);
-        }
-        Err(DepartureError::Failed(format!(
-            "node {} could not be reached in time",
-            node.name
-        )))
-    }
-
     fn leave(&mut self, node: NodeName, start: Start) -> Result<Departed, DepartureError> {
         let pid = self.pid;
         self.link.report(pid.cast_unsigned(), |status| {
             status.state = ProcessState::Leaving;
         });
         departure::examine_patiently(pid)?;
-        let mut channel = self.open_channel(&node)?;
-        departure::prepare(&mut channel, pid, &self.capabilities)?;
-        departure::depart(channel, pid, start, node)
+        let (descriptor, keys) = self.connect(&node, ConnectionUse::Migration)?;
+        let mut channel = Channel::new(descriptor, &keys)?;
+        let token = PagesToken::random()?;
+        let takes_pages_later = departure::prepare(&mut channel, pid, &self.capabilities, token)?;
+        let pages = if takes_pages_later {
+            self.connect_pages(&node, token)
+        } else {
+            None
+        };
+        departure::depart(channel, pages, pid, start, node)
     }
 
     /// Serves a family until nobody of it is away. `false` if its last member has ended.
@@ -376,7 +352,7 @@ impl Supervisor {
             if family.members.is_empty() {
                 return has_process;
             }
-            self.wait(Some(&family.channel), TICK);
+            self.wait(family.descriptors(), TICK);
         }
     }
 

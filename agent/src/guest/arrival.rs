@@ -3,18 +3,22 @@
 //! A sandbox with an empty guest is made before home stops the process; then the guest is built from what
 //! home sends. Until `Commit` home can let the original go on, and does if anything here fails.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::migrate::cantmove;
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::image::Waiting;
 use crate::migrate::inject::Scratch;
+use crate::migrate::link::AgentLink;
 use crate::sys::probe::Capabilities;
+use crate::sys::userfaultfd::Userfaultfd;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::NodeName;
+use crate::wire::supervisor::{FromSupervisor, NodeName};
 
 use super::build::{Builder, Built};
 use super::clocks;
+use super::pager::Pager;
 use super::sandbox::Sandbox;
 use super::threads::{
     Completion, FINISHING_CALL, Guest, GuestThread, Journey, PendingCall, ThreadState,
@@ -24,13 +28,17 @@ use super::trouble::Trouble;
 /// How long home may take to stop the process and send it, from `Prepared` to the image.
 pub(super) const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long this node's agent may take to hand over the page connection, which home has opened before.
+const PAGES_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Everything from `Prepare` to `Commit`. Whatever fails is told home, which lets the process go on.
 pub(super) fn receive_guest(
     channel: &mut Channel,
+    link: &mut AgentLink,
     prepare: &Prepare,
     capabilities: &Capabilities,
     remote: &NodeName,
-) -> Result<(Sandbox, Guest), Trouble> {
+) -> Result<Arrived, Trouble> {
     let mut reasons = cantmove::compare_nodes(&prepare.capabilities, capabilities);
     reasons.extend(cantmove::compare_pids(&[prepare.highest_tid], capabilities));
     if !reasons.is_empty() {
@@ -39,7 +47,7 @@ pub(super) fn receive_guest(
             "the guest cannot live on this node".to_owned(),
         ));
     }
-    match build_guest(channel, prepare) {
+    match build_guest(channel, link, prepare) {
         Ok(built) => {
             channel.send(&ToDeputy::Restored, &[])?;
             match channel.receive::<ToGuest>(DEPARTURE_TIMEOUT)?.header {
@@ -58,16 +66,68 @@ pub(super) fn receive_guest(
     }
 }
 
-fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Guest), Trouble> {
+/// A complete guest that has not begun to run.
+pub(super) struct Arrived {
+    pub(super) sandbox: Sandbox,
+    pub(super) guest: Guest,
+    /// What fills its memory while it runs.
+    pub(super) pager: Option<Pager>,
+}
+
+/// What memory that comes later needs.
+struct Later {
+    pager: Pager,
+    userfaultfd: Userfaultfd,
+}
+
+impl Later {
+    /// Takes the page connection; from here on, who touches memory in `ranges` waits for it.
+    fn begin(self, link: &mut AgentLink, ranges: &[(u64, u64)]) -> Result<Pager, Trouble> {
+        let ranges: Vec<Range<u64>> = ranges.iter().map(|&(start, end)| start..end).collect();
+        for range in &ranges {
+            self.userfaultfd.register(range)?;
+        }
+        let (keys, connection) = link
+            .await_connection(PAGES_TIMEOUT)
+            .map_err(Trouble::Protocol)?;
+        self.pager
+            .begin(&self.userfaultfd, &connection, keys, &ranges)
+            .map_err(|error| Trouble::Protocol(error.to_string()))?;
+        Ok(self.pager)
+    }
+}
+
+fn build_guest(
+    channel: &mut Channel,
+    link: &mut AgentLink,
+    prepare: &Prepare,
+) -> Result<Arrived, Trouble> {
+    // Before the sandbox: a child made later would be in its pid namespace.
+    let pager = Pager::start()?;
     let sandbox = Sandbox::new(clocks::measure(channel)?)?;
-    let leader = sandbox.spawn_guest(prepare.pid)?;
-    channel.send(&ToDeputy::Prepared, &[])?;
+    let (leader, userfaultfd) = sandbox.spawn_guest(prepare.pid)?;
+    let later = userfaultfd.map(|userfaultfd| Later { pager, userfaultfd });
+    let takes_pages_later = later.is_some();
+    if takes_pages_later {
+        link.send(&FromSupervisor::AwaitPages(prepare.pages));
+    }
+    channel.send(&ToDeputy::Prepared { takes_pages_later }, &[])?;
     let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
-    let ToGuest::Depart { image, scratch } = message.header else {
+    let ToGuest::Depart {
+        image,
+        scratch,
+        later: ranges,
+    } = message.header
+    else {
         return Err(Trouble::Protocol(
             "home did not send the process".to_owned(),
         ));
     };
+    let image_ranges: Vec<Range<u64>> = image
+        .mappings
+        .iter()
+        .map(|mapping| mapping.start..mapping.end)
+        .collect();
     let mut builder = Builder::start(leader, image, scratch, prepare.possible_cpus)?;
     loop {
         let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
@@ -87,8 +147,37 @@ fn build_guest(channel: &mut Channel, prepare: &Prepare) -> Result<(Sandbox, Gue
             }
         }
     }
-    let built = builder.finish()?;
-    Ok((sandbox, guest_of(built, scratch)))
+    if !are_in_memory(&image_ranges, &ranges) {
+        return Err(Trouble::Protocol(
+            "home sends memory later that the process does not have".to_owned(),
+        ));
+    }
+    let mut guest = guest_of(builder.finish()?, scratch);
+    let pager = match later {
+        _ if ranges.is_empty() => None,
+        Some(later) => Some(later.begin(link, &ranges)?),
+        None => {
+            return Err(Trouble::Protocol(
+                "home sends memory later than this node can take it".to_owned(),
+            ));
+        }
+    };
+    guest.memory_follows = pager.is_some();
+    Ok(Arrived {
+        sandbox,
+        guest,
+        pager,
+    })
+}
+
+/// Whether every one of `ranges` lies in one of the ascending `mappings`.
+fn are_in_memory(mappings: &[Range<u64>], ranges: &[(u64, u64)]) -> bool {
+    ranges.iter().all(|&(start, end)| {
+        let index = mappings.partition_point(|mapping| mapping.end <= start);
+        mappings
+            .get(index)
+            .is_some_and(|mapping| mapping.start <= start && start < end && end <= mapping.end)
+    })
 }
 
 fn guest_of(built: Built, scratch: Scratch) -> Guest {
@@ -135,5 +224,6 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         calls_made: FINISHING_CALL,
         signals_received: 0,
         journey: Journey::None,
+        memory_follows: false,
     }
 }

@@ -104,6 +104,10 @@ impl Stay<'_> {
             let cause = "it makes a process of a kind that is made on the home node";
             return self.go_home_for(trap, cause.to_owned());
         };
+        if !request.is_thread() && self.guest.memory_follows {
+            // The kernel would give the child zeros for what has not come (userfaultfd(2) is not inherited).
+            return self.wait_for_memory(trap);
+        }
         if !request.is_thread() && self.has_shared_memory()? {
             // Each of the two would go home with contents of its own, at a time of its own.
             let cause = "it makes a process that has its shared memory, too";
@@ -125,6 +129,15 @@ impl Stay<'_> {
             };
             self.channel.send(&header, &[])?;
         }
+        Ok(Next::Continue)
+    }
+
+    /// The thread makes its call when all memory has come.
+    fn wait_for_memory(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+        let mut registers = trap.registers;
+        registers.rewind_to_call(trap.number);
+        ptrace::set_registers(trap.thread, &registers)?;
+        self.set_state(trap.thread, ThreadState::Held);
         Ok(Next::Continue)
     }
 
@@ -388,6 +401,7 @@ impl Stay<'_> {
             calls_made: self.guest.calls_made,
             signals_received: 0,
             journey: Journey::None,
+            memory_follows: false,
         })
     }
 }

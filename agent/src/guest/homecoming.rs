@@ -25,6 +25,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Stay<'_> {
     /// Steps 1 to 3. Afterwards the guest is only waited for to be killed.
     pub(super) fn send_home(&mut self, cause: Option<String>) -> Result<(), Trouble> {
+        let stop_start = Instant::now();
         self.stop_all()?;
         let threads: Vec<ThreadToCapture> = self
             .guest
@@ -78,6 +79,7 @@ impl Stay<'_> {
             undelivered,
             signals_received,
             cpu_seconds: self.cpu_seconds(),
+            stopped_us: u64::try_from(stop_start.elapsed().as_micros()).unwrap_or(u64::MAX),
             cause,
         };
         self.channel.send(&header, &[])?;

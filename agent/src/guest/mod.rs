@@ -5,7 +5,7 @@
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
 //! decides which calls it makes here, [`trap`] handles all others, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
-//! processes, [`signals`] what home's kernel wants it to hear, [`pending`] what it does not hear at once,
+//! processes, [`pager`] fills its memory while it runs, [`signals`] what home's kernel wants it to hear, [`pending`] what it does not hear at once,
 //! [`homecoming`] its way back.
 
 pub mod arrival;
@@ -16,6 +16,8 @@ pub mod forks;
 pub mod homecoming;
 pub mod mapping;
 pub mod memory_files;
+pub mod missing;
+pub mod pager;
 pub mod pending;
 pub mod portions;
 mod program_memory;

@@ -19,6 +19,8 @@ use crate::migrate::freeze;
 use crate::sys::child::{self, namespaces};
 use crate::sys::ptrace::{self, ThreadId, options};
 use crate::sys::signal::SignalSet;
+use crate::sys::userfaultfd::Userfaultfd;
+use crate::wire::local;
 
 use super::clocks::ClockOffsets;
 
@@ -129,12 +131,19 @@ impl Sandbox {
         self.expect_ready()
     }
 
-    /// Makes the guest, with `pid` as its pid, and stops it. Returns its id as this node numbers it.
-    pub fn spawn_guest(&self, pid: i32) -> Result<ThreadId, SandboxError> {
+    /// Makes the guest, with `pid` as its pid, and stops it. Returns its id as this node numbers it, and a
+    /// userfaultfd of its memory if this node can give one.
+    pub fn spawn_guest(&self, pid: i32) -> Result<(ThreadId, Option<Userfaultfd>), SandboxError> {
         let (mut ours, mut theirs) = UnixStream::pair().map_err(at("socketpair"))?;
         let init = self.init_descriptor.as_fd();
         child::enter(init, namespaces::PID).map_err(at("entering the pid namespace"))?;
         let (guest, _descriptor) = child::spawn(0, Some(pid), || {
+            // While it has this node's rights; afterwards it would be told of its own faults only.
+            let userfaultfd = Userfaultfd::open().ok();
+            let offered = userfaultfd.as_ref().map(AsFd::as_fd);
+            if local::send(&theirs, &offered.is_some(), offered).is_err() {
+                return 1;
+            }
             let entered = child::enter(init, ALL_BUT_PID)
                 .and_then(|()| child::close_all_but(theirs.as_fd()))
                 .and_then(|()| child::become_namespace_root())
@@ -147,6 +156,12 @@ impl Sandbox {
             child::sleep_for_ever()
         })
         .map_err(at("making a process with the home pid"))?;
+        let offer = local::receive::<bool>(&ours)
+            .map_err(io::Error::other)
+            .map_err(at("hearing of the guest"))?;
+        let userfaultfd = offer
+            .and_then(|received| received.descriptor)
+            .map(Userfaultfd::from_descriptor);
         let mut answer = [0];
         ours.read_exact(&mut answer)
             .map_err(at("entering the namespaces"))?;
@@ -156,7 +171,7 @@ impl Sandbox {
             )));
         }
         attach(guest).map_err(at("attaching to the guest"))?;
-        Ok(guest)
+        Ok((guest, userfaultfd))
     }
 }
 

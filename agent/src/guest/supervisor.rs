@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::link::{self, AgentLink};
@@ -30,7 +30,8 @@ use crate::wire::supervisor::{
     SupervisorStatus, ToSupervisor,
 };
 
-use super::arrival::{self, DEPARTURE_TIMEOUT};
+use super::arrival::{self, Arrived, DEPARTURE_TIMEOUT};
+use super::pager::Pager;
 use super::sandbox::Sandbox;
 use super::stay::{Next, Stay};
 use super::threads::{Guest, Journey};
@@ -47,6 +48,8 @@ pub struct Supervisor {
     channel: Channel,
     sandbox: Sandbox,
     guests: Vec<Guest>,
+    /// What fills the first guest's memory, until it has come.
+    pager: Option<Pager>,
     /// This node.
     remote: NodeName,
     /// The agent's requests to send guests home: request and process.
@@ -94,11 +97,16 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
     let mut link = AgentLink::new(stream, control_socket, Role::Guest);
     let status = SupervisorStatus::new(ProcessState::Leaving, remote.clone());
     link.begin(prepare.pid.cast_unsigned(), status);
-    let (sandbox, guest) = arrival::receive_guest(&mut channel, &prepare, &capabilities, &remote)?;
+    let Arrived {
+        sandbox,
+        guest,
+        pager,
+    } = arrival::receive_guest(&mut channel, &mut link, &prepare, &capabilities, &remote)?;
     Ok(Supervisor {
         channel,
         sandbox,
         guests: vec![guest],
+        pager,
         remote,
         dismissals: Vec::new(),
         link,
@@ -117,6 +125,7 @@ impl Supervisor {
         while !self.guests.is_empty() {
             self.on_threads()?;
             self.on_messages()?;
+            self.on_pager()?;
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
                 self.on_tick()?;
@@ -151,10 +160,14 @@ impl Supervisor {
             PollFd::new(&self.channel, PollFlags::IN),
             PollFd::new(children, PollFlags::IN),
         ];
-        if let Some(link) = self.link.descriptor() {
-            descriptors.push(PollFd::from_borrowed_fd(link, PollFlags::IN));
+        if let Some(pager) = &self.pager {
+            descriptors.push(PollFd::new(pager, PollFlags::IN));
         }
-        let timeout = rustix::event::Timespec {
+        let link_index = self.link.descriptor().map(|link| {
+            descriptors.push(PollFd::from_borrowed_fd(link, PollFlags::IN));
+            descriptors.len() - 1
+        });
+        let timeout = Timespec {
             tv_sec: timeout.as_secs().cast_signed(),
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
@@ -162,10 +175,11 @@ impl Supervisor {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Trouble::Io(error.into())),
         }
-        let link_is_ready = descriptors
-            .get(2)
-            .is_some_and(|link| !link.revents().is_empty());
-        if link_is_ready && let Some(received) = self.link.receive() {
+        let link_is_ready =
+            link_index.is_some_and(|index| !descriptors[index].revents().is_empty());
+        if (link_is_ready || self.link.has_early())
+            && let Some(received) = self.link.receive()
+        {
             self.on_agent(&received.message);
         }
         Ok(())
@@ -261,6 +275,31 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Hears whether the memory that was to come has come.
+    fn on_pager(&mut self) -> Result<(), Trouble> {
+        let Some(pager) = &self.pager else {
+            return Ok(());
+        };
+        let mut descriptors = [PollFd::new(pager, PollFlags::IN)];
+        if !matches!(poll(&mut descriptors, Some(&Timespec::default())), Ok(1..)) {
+            return Ok(());
+        }
+        let outcome = pager.report().map_err(Trouble::MemoryLost);
+        self.pager = None;
+        let Some(index) = self.guests.iter().position(|guest| guest.memory_follows) else {
+            return Ok(());
+        };
+        let next = outcome.and_then(|()| {
+            self.guests[index].memory_follows = false;
+            log::debug!("the memory of guest {} is complete", self.guests[index].pid);
+            if !self.guests[index].is_held {
+                self.stay(index).run_held()?;
+            }
+            Ok(Next::Continue)
+        });
+        self.follow(index, next)
+    }
+
     /// Does what follows from an event of one guest.
     fn follow(&mut self, index: usize, next: Result<Next, Trouble>) -> Result<(), Trouble> {
         match next {
@@ -292,6 +331,9 @@ impl Supervisor {
         for index in (0..self.guests.len()).rev() {
             let guest = &mut self.guests[index];
             if !matches!(guest.journey, Journey::Wanted(_)) {
+                continue;
+            }
+            if guest.memory_follows {
                 continue;
             }
             if guest.must_wait() {

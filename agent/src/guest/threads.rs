@@ -45,6 +45,8 @@ pub struct Guest {
     pub signals_received: u64,
     /// Whether it is on its way home.
     pub journey: Journey,
+    /// Its memory is still coming.
+    pub memory_follows: bool,
 }
 
 /// Whether a guest is on its way home.

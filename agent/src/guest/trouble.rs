@@ -25,6 +25,8 @@ pub enum Trouble {
     Io(io::Error),
     /// A call could not be injected.
     Inject(InjectError),
+    /// Memory that was to come does not: one line.
+    MemoryLost(String),
     /// The guest's image could not be made.
     Capture(CaptureError),
     /// Home and this side disagree: one line.
@@ -55,6 +57,7 @@ impl std::fmt::Display for Trouble {
             Self::Io(error) => write!(out, "the kernel refused: {error}"),
             Self::Inject(error) => error.fmt(out),
             Self::Capture(error) => error.fmt(out),
+            Self::MemoryLost(text) => write!(out, "its memory did not come: {text}"),
             Self::Protocol(text) => out.write_str(text),
             Self::Build(error) => error.fmt(out),
             Self::Sandbox(error) => error.fmt(out),

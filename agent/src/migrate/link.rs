@@ -3,14 +3,16 @@
 //! When the agent ends, the supervisor goes on without it, and tries once in a while to be adopted by
 //! its successor at the control socket (see [`crate::wire::supervisor`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::wire::control::ControlRequest;
 use crate::wire::local::{self, LocalError, Received};
-use crate::wire::supervisor::{FromSupervisor, Role, SupervisorStatus, ToSupervisor};
+use crate::wire::supervisor::{ChannelKeys, FromSupervisor, Role, SupervisorStatus, ToSupervisor};
 
 /// How often an agent is looked for while there is none.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +27,8 @@ pub struct AgentLink {
     role: Role,
     processes: BTreeMap<u32, SupervisorStatus>,
     next_attempt: Instant,
+    /// What the agent said while something else was waited for.
+    early: VecDeque<Received<ToSupervisor>>,
 }
 
 /// Takes the link that the agent has left at `descriptor`, and its first message.
@@ -54,6 +58,7 @@ impl AgentLink {
             role,
             processes: BTreeMap::new(),
             next_attempt: Instant::now(),
+            early: VecDeque::new(),
         }
     }
 
@@ -113,8 +118,56 @@ impl AgentLink {
         }
     }
 
-    /// The next message of the agent, to be called when the descriptor is readable.
+    /// Whether the agent has said something that was put aside.
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Waits for the connection that the agent hands over unasked; what else it says is put aside.
+    ///
+    /// # Errors
+    /// One line: it does not come.
+    pub fn await_connection(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<(ChannelKeys, OwnedFd), String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
+                return Err("this node's agent hands over no page connection".to_owned());
+            }
+            let Some(descriptor) = self.descriptor() else {
+                return Err("this node's agent has ended".to_owned());
+            };
+            let timeout = Timespec {
+                tv_sec: remaining.as_secs().cast_signed(),
+                tv_nsec: i64::from(remaining.subsec_nanos()),
+            };
+            let mut descriptors = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+            if !matches!(poll(&mut descriptors, Some(&timeout)), Ok(1..)) {
+                continue;
+            }
+            let Some(received) = self.receive_now() else {
+                continue;
+            };
+            match received {
+                Received {
+                    message: ToSupervisor::Channel { result, .. },
+                    descriptor: Some(connection),
+                } => return result.map(|keys| (keys, connection)),
+                other => self.early.push_back(other),
+            }
+        }
+    }
+
+    /// The next message of the agent, to be called when the descriptor is readable or
+    /// [`Self::has_early`].
     pub fn receive(&mut self) -> Option<Received<ToSupervisor>> {
+        self.early.pop_front().or_else(|| self.receive_now())
+    }
+
+    fn receive_now(&mut self) -> Option<Received<ToSupervisor>> {
         let stream = self.stream.as_ref()?;
         match local::receive(stream) {
             Ok(Some(received)) => Some(received),

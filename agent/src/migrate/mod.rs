@@ -14,5 +14,6 @@ pub mod image;
 pub mod inject;
 pub mod link;
 pub mod objects;
+pub mod page_stream;
 pub mod pages;
 pub mod process_memory;

@@ -229,9 +229,9 @@ pub fn for_each_run<E: From<io::Error>>(
     Ok(count)
 }
 
-/// Reads the pages from `start` on into `buffer` and strikes out those that need not travel and those that
+/// Reads the pages from `start` on, as many as `wanted` has, into `buffer` and strikes out those that need not travel and those that
 /// cannot be read (guard pages, or behind the end of a file).
-fn read_wanted(
+pub fn read_wanted(
     start: u64,
     origin: Origin,
     wanted: &mut [bool],

@@ -316,6 +316,7 @@ impl Agent {
             Event::Examined(order, result) => self.examined(order, result),
             Event::Incoming(incoming) => match incoming.purpose {
                 Purpose::Migration { pid } => self.guest_asks(incoming, pid),
+                Purpose::Pages { token } => self.pages_come(incoming, token),
                 Purpose::Capabilities => self.tell_capabilities(incoming),
             },
             Event::GuestChannel(channel, pid) => self.guest_arrives(channel, pid),

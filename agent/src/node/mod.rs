@@ -13,6 +13,7 @@ pub mod channel;
 pub mod cluster;
 pub mod config;
 pub mod control;
+mod guests;
 pub mod interfaces;
 pub mod jobs;
 pub mod listener;

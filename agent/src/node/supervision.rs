@@ -6,19 +6,18 @@ use std::os::unix::net::UnixStream;
 
 use smol::Async;
 
-use super::agent::{Agent, Event, Stopping};
-use super::cluster::{Channel, Incoming};
+use super::agent::{Agent, Stopping};
 use super::jobs;
 use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
 use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey, Ward};
-use crate::limits::{GUESTS_MAX, NOTICE_BYTES_MAX};
+use crate::limits::NOTICE_BYTES_MAX;
 use crate::process::Identity;
 use crate::sys::peer::Peer;
 use crate::wire::control::{ControlError, ControlResponse, MigrationRow};
 use crate::wire::hello::Purpose;
 use crate::wire::supervisor::{
-    Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName, ProcessState, Role,
-    SupervisorStatus, ToSupervisor,
+    ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName,
+    ProcessState, Role, SupervisorStatus, ToSupervisor,
 };
 
 /// The end of a move, as its supervisor tells it.
@@ -61,7 +60,12 @@ impl Agent {
         };
         match message {
             FromSupervisor::Seized => self.seized(key),
-            FromSupervisor::OpenChannel { request, node } => self.open_channel(key, request, node),
+            FromSupervisor::OpenChannel {
+                request,
+                node,
+                wanted,
+            } => self.open_channel(key, request, node, wanted),
+            FromSupervisor::AwaitPages(token) => supervisor.awaited_pages = Some(token),
             FromSupervisor::Status { pid, status } => self.status_changed(key, pid, status),
             FromSupervisor::Left { pid } => {
                 if let Some(ward) = supervisor.wards.remove(&pid) {
@@ -98,7 +102,13 @@ impl Agent {
         }
     }
 
-    fn open_channel(&mut self, key: SupervisorKey, request: u64, node: NodeId) {
+    fn open_channel(
+        &mut self,
+        key: SupervisorKey,
+        request: u64,
+        node: NodeId,
+        wanted: ConnectionUse,
+    ) {
         let Some(supervisor) = self.supervisors.get_mut(key) else {
             return;
         };
@@ -111,10 +121,14 @@ impl Agent {
             );
             return;
         }
+        let purpose = match wanted {
+            ConnectionUse::Migration => Purpose::Migration { pid },
+            ConnectionUse::Pages(token) => Purpose::Pages { token },
+        };
         let cluster = std::rc::Rc::clone(&self.cluster);
         self.executor
             .spawn(async move {
-                let message = match cluster.connect(node, Purpose::Migration { pid }).await {
+                let message = match cluster.connect(node, purpose).await {
                     Ok(channel) => {
                         let result = Ok(channel.keys);
                         (ToSupervisor::Channel { request, result }, Some(channel.fd))
@@ -344,63 +358,6 @@ impl Agent {
                 self.count_guests();
             }
             Err(error) => log::warn!("supervisor {} is not taken back: {error}", caller.pid),
-        }
-    }
-
-    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32) {
-        let refusal = if self.stopping != Stopping::No {
-            Some(format!("node {} is stopping", self.this.name))
-        } else if self.supervisors.guests() >= GUESTS_MAX {
-            Some(format!(
-                "node {} has {GUESTS_MAX} guests and takes no more",
-                self.this.name
-            ))
-        } else {
-            let cannot = |lacking| format!("node {} takes no guests: {lacking}", self.this.name);
-            self.no_guests.as_ref().map(cannot)
-        };
-        let (events, home) = (self.events.clone(), incoming.peer.name.clone());
-        self.executor
-            .spawn(async move {
-                if let Some(reason) = refusal {
-                    log::warn!("process {pid} of {home} is refused: {reason}");
-                    incoming.refuse(reason).await;
-                    return;
-                }
-                match incoming.accept().await {
-                    Ok(channel) => {
-                        // A closed queue means that the agent has stopped.
-                        let _ = events.send(Event::GuestChannel(channel, pid)).await;
-                    }
-                    Err(error) => log::warn!("process {pid} of {home} did not arrive: {error}"),
-                }
-            })
-            .detach();
-    }
-
-    pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32) {
-        let home = channel.peer;
-        let started = self.supervisors.start(Charge::Guest {
-            pid,
-            home: Some(home.clone()),
-        });
-        let result = started.and_then(|key| {
-            self.settle_supervisor(key);
-            let start = ToSupervisor::StartGuest {
-                keys: channel.keys,
-                home: home.clone(),
-                remote: self.this.clone(),
-                control_socket: self.control_socket(),
-            };
-            match self.supervisors.get_mut(key) {
-                Some(supervisor) => supervisor.send(start, Some(channel.fd)),
-                None => Ok(()),
-            }
-        });
-        match result {
-            Ok(()) => log::info!("process {pid} of {} comes as a guest", home.name),
-            // Its home sees the connection close.
-            Err(error) => log::error!("process {pid} of {} is not taken: {error}", home.name),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::process::Identity;
 use crate::sys::spawn::spawn_detached;
 use crate::wire::local::{self, FrameReader, LocalError};
 use crate::wire::supervisor::{
-    FromSupervisor, LINK_FD, NodeName, Role, SupervisorStatus, ToSupervisor,
+    FromSupervisor, LINK_FD, NodeName, PagesToken, Role, SupervisorStatus, ToSupervisor,
 };
 
 /// Names a supervisor for as long as this agent runs.
@@ -169,6 +169,8 @@ pub struct Supervisor {
     pub wards: BTreeMap<u32, Ward>,
     /// Moves that it was asked for, by request.
     pub moves: HashMap<u64, PendingMove>,
+    /// The page connection that it waits for.
+    pub awaited_pages: Option<PagesToken>,
     /// A `limosa run` that waits for it.
     pub seize: Option<PendingSeize>,
     outbox: Sender<Outgoing>,
@@ -317,6 +319,7 @@ impl Supervisors {
                 .map(|ward| (ward.charge.pid(), ward))
                 .collect(),
             moves: HashMap::new(),
+            awaited_pages: None,
             seize: None,
             outbox,
             link,

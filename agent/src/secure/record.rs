@@ -128,29 +128,38 @@ impl Sealer {
     ///
     /// On an error `out` is as it was.
     pub fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
-        if plaintext.len() > RECORD_PLAINTEXT_BYTES_MAX {
-            return Err(RecordError::PlaintextTooLong(plaintext.len()));
-        }
-        let next = self.number.checked_add(1).ok_or(RecordError::Exhausted)?;
-        let length = length_bytes(plaintext.len() + TAG_BYTES);
         let start = out.len();
         out.reserve(LENGTH_BYTES + plaintext.len() + TAG_BYTES);
-        out.extend_from_slice(&length);
+        out.extend_from_slice(&[0; LENGTH_BYTES]);
         out.extend_from_slice(plaintext);
-        let sealed = self.key.seal_in_place_separate_tag(
-            nonce(self.number),
-            Aad::from(length),
-            &mut out[start + LENGTH_BYTES..],
-        );
-        match sealed {
-            Ok(tag) => out.extend_from_slice(tag.as_ref()),
-            Err(_) => {
+        match self.seal_in_place(&mut out[start..]) {
+            Ok(tag) => out.extend_from_slice(&tag),
+            Err(error) => {
                 out.truncate(start);
-                return Err(RecordError::PlaintextTooLong(plaintext.len()));
+                return Err(error);
             }
         }
-        self.number = next;
         Ok(())
+    }
+
+    /// Seals a record where it lies: `record` is room for the length, and the plaintext behind it. Returns the
+    /// tag, which follows it on the wire.
+    pub fn seal_in_place(&mut self, record: &mut [u8]) -> Result<[u8; TAG_BYTES], RecordError> {
+        let length = record.len().saturating_sub(LENGTH_BYTES);
+        let too_long = || RecordError::PlaintextTooLong(length);
+        let (front, plaintext) = record
+            .split_first_chunk_mut::<LENGTH_BYTES>()
+            .filter(|_| length <= RECORD_PLAINTEXT_BYTES_MAX)
+            .ok_or_else(too_long)?;
+        let next = self.number.checked_add(1).ok_or(RecordError::Exhausted)?;
+        *front = length_bytes(plaintext.len() + TAG_BYTES);
+        let sealed =
+            self.key
+                .seal_in_place_separate_tag(nonce(self.number), Aad::from(*front), plaintext);
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(sealed.map_err(|_| too_long())?.as_ref());
+        self.number = next;
+        Ok(tag)
     }
 }
 

@@ -20,5 +20,6 @@ pub mod relay;
 pub mod robust_list;
 pub mod signal;
 pub mod spawn;
+pub mod userfaultfd;
 pub mod vdso;
 pub mod wait;

@@ -18,7 +18,7 @@ use crate::limits::{HELLO_BYTES_MAX, NODE_NAME_LENGTH_MAX, REFUSAL_LENGTH_MAX};
 use crate::secure::key::ClusterId;
 use crate::sys::probe::Capabilities;
 use crate::wire::cbor::{self, CborError};
-use crate::wire::supervisor::NodeName;
+use crate::wire::supervisor::{NodeName, PagesToken};
 
 /// The protocol versions that a node speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,8 @@ pub struct ProtocolRange {
 
 /// The versions that this agent speaks.
 pub const PROTOCOLS: ProtocolRange = ProtocolRange {
-    oldest: 1,
-    newest: 1,
+    oldest: 2,
+    newest: 2,
 };
 
 impl ProtocolRange {
@@ -141,6 +141,11 @@ pub enum Purpose {
         /// The process, as its home numbers it.
         pid: u32,
     },
+    /// The pages of a process that is coming: the connecting node is its home.
+    Pages {
+        /// Which.
+        token: PagesToken,
+    },
     /// A question: what can this node do? Behind its welcome the accepting node sends its
     /// [`Capabilities`] as one more record, and the connection ends.
     Capabilities,
@@ -150,6 +155,7 @@ impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Purpose::Migration { pid } => write!(f, "the migration of process {pid}"),
+            Purpose::Pages { .. } => write!(f, "the memory of a process"),
             Purpose::Capabilities => write!(f, "the question what this node can do"),
         }
     }

@@ -5,7 +5,7 @@
 //!   Prepare  ------------------------------->    builds namespaces and an empty guest
 //!            <-------------------------------    Prepared | Refused
 //!   (freezes)
-//!   Depart, Pages*, PagesEnd --------------->    fills the guest
+//!   Depart, Pages*, PagesEnd --------------->    fills the guest, but for what comes later
 //!            <-------------------------------    Restored | Failed
 //!   Commit   ------------------------------->    from here on only the guest may run
 //!
@@ -26,6 +26,9 @@
 //! anything fails; after it only the target may run the process. Of a move home: the guest is stopped
 //! when `Homecoming` is sent and is never run again.
 //!
+//! Most of a process's memory comes when its guest runs already, over a connection of its own
+//! ([`crate::wire::pages`]). Until all of it has come the guest neither forks nor goes home.
+//!
 //! A message is a CBOR header and, for some, raw bytes: pages, or the buffers of a call.
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +38,7 @@ use crate::migrate::inject::Scratch;
 use crate::process::maps::{Mapping, MappingKind};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
+use crate::wire::supervisor::PagesToken;
 
 /// From the deputy supervisor to the guest supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +58,9 @@ pub enum ToGuest {
         image: Box<ProcessImage>,
         /// Where injected code shall lie, free in the process.
         scratch: Scratch,
+        /// Memory that comes over the page connection when the guest runs, ascending: begin and end.
+        /// Single pages of it may come before.
+        later: Vec<(u64, u64)>,
     },
     /// Pages from this address on; the payload is their contents.
     Pages {
@@ -190,6 +197,8 @@ pub struct Prepare {
     pub capabilities: crate::sys::probe::Capabilities,
     /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.
     pub possible_cpus: u32,
+    /// Names the page connection, if there will be one.
+    pub pages: PagesToken,
 }
 
 /// From the guest supervisor to the deputy supervisor.
@@ -198,7 +207,10 @@ pub enum ToDeputy {
     /// What are home's clocks now? Only before `Prepared`; answered at once by `Clocks`.
     AskClocks,
     /// An empty guest stands ready.
-    Prepared,
+    Prepared {
+        /// Its memory may come when it runs.
+        takes_pages_later: bool,
+    },
     /// The guest cannot live here: one line for each reason.
     Refused(Vec<crate::wire::supervisor::Reason>),
     /// The guest is complete and stopped.
@@ -336,6 +348,8 @@ pub enum ToDeputy {
         signals_received: u64,
         /// As of `Usage`.
         cpu_seconds: f64,
+        /// How long it has been stopped, in microseconds.
+        stopped_us: u64,
         /// Why, if it was not recalled: one line.
         cause: Option<String>,
     },
@@ -393,7 +407,7 @@ impl ToDeputy {
             Self::GuestLost { pid, .. } | Self::Usage { pid, .. } => Some(*pid),
             Self::Homecoming { image, .. } => Some(image.pid),
             Self::AskClocks
-            | Self::Prepared
+            | Self::Prepared { .. }
             | Self::Refused(_)
             | Self::Restored
             | Self::Failed(_)

@@ -6,4 +6,5 @@ pub mod control;
 pub mod hello;
 pub mod local;
 pub mod migration;
+pub mod pages;
 pub mod supervisor;

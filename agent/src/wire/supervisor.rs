@@ -48,6 +48,31 @@ pub struct ChannelKeys {
     pub receive_nonce: u64,
 }
 
+/// Names a guest whose memory is yet to come: the page connection is for the supervisor that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagesToken(pub [u8; 16]);
+
+impl PagesToken {
+    /// One that nobody else has.
+    pub fn random() -> std::io::Result<PagesToken> {
+        use ring::rand::{SecureRandom, SystemRandom};
+        let mut token = [0; 16];
+        match SystemRandom::new().fill(&mut token) {
+            Ok(()) => Ok(PagesToken(token)),
+            Err(_) => Err(std::io::Error::other("the kernel gives no random bytes")),
+        }
+    }
+}
+
+/// What a supervisor wants a connection for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionUse {
+    /// A migration channel.
+    Migration,
+    /// The pages of the guest that waits for them.
+    Pages(PagesToken),
+}
+
 /// Which side of a migration a supervisor serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
@@ -141,7 +166,8 @@ pub enum ToSupervisor {
         /// Path of the agent's control socket, to connect to again if the agent restarts.
         control_socket: String,
     },
-    /// Answer to [`FromSupervisor::OpenChannel`]; the connection's descriptor is attached on success.
+    /// Answer to [`FromSupervisor::OpenChannel`], or the page connection that a guest's supervisor awaits
+    /// (request 0); the connection's descriptor is attached on success.
     Channel {
         /// The request answered.
         request: u64,
@@ -175,13 +201,17 @@ pub enum FromSupervisor {
     },
     /// The process is seized and its next exec will be seen (`wait_exec`).
     Seized,
-    /// Please connect to this node for a migration, and pass the connection.
+    /// Please connect to this node, and pass the connection.
     OpenChannel {
         /// Names this request in the answer.
         request: u64,
         /// The node to connect to.
         node: NodeId,
+        /// What for.
+        wanted: ConnectionUse,
     },
+    /// A page connection with this token will come, and is for this supervisor.
+    AwaitPages(PagesToken),
     /// The state of a process has changed (also sent about once a second while away, for the CPU time). One
     /// not heard of before has been forked by one that is away.
     Status {

@@ -30,6 +30,14 @@ fn children_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The namespaces' init and the guest, once the guest's memory is complete: until then there is its pager, too.
+fn init_and_guest(supervisor: u32) -> Vec<u32> {
+    wait_until("the end of the pager", || {
+        children_of(supervisor).len() == 2
+    });
+    children_of(supervisor)
+}
+
 fn last_guest(supervisors: &Supervisors) -> &Child {
     supervisors.guests.last().unwrap()
 }
@@ -49,8 +57,7 @@ fn a_program_that_has_shown_nothing_goes_on_at_home_when_its_remote_is_lost() {
     for victim in ["the guest supervisor", "the namespaces' init", "the guest"] {
         let (running, mut supervisors) = away(&program);
         let guest = last_guest(&supervisors).id();
-        let children = children_of(guest);
-        assert_eq!(children.len(), 2, "init and guest");
+        let children = init_and_guest(guest);
         match victim {
             "the guest supervisor" => kill(guest),
             "the namespaces' init" => kill(children[0]),
@@ -81,7 +88,7 @@ fn a_program_that_has_written_is_killed_with_one_line_when_its_remote_is_lost() 
         running.output("stdout").len() > before
     });
     let guest = last_guest(&supervisors).id();
-    let children = children_of(guest);
+    let children = init_and_guest(guest);
     kill(guest);
     let outcome = running.outcome();
     assert_eq!(outcome.status.signal(), Some(9));
@@ -103,7 +110,7 @@ fn the_guest_ends_with_its_deputys_supervisor() {
     let program = Program::dynamic("lines");
     let (mut running, mut supervisors) = away(&program);
     let guest = last_guest(&supervisors).id();
-    let children = children_of(guest);
+    let children = init_and_guest(guest);
     supervisors.deputy.kill().unwrap();
     let outcome = running.outcome();
     assert_eq!(outcome.status.signal(), Some(9));
@@ -156,5 +163,34 @@ fn a_program_whose_supervisor_is_killed_at_any_moment_is_whole_or_killed() {
             is_killed || outcome == native,
             "after {moment_ms} ms: {moved:?} {outcome:?}"
         );
+    }
+}
+
+/// 300 MiB, of which most is on its way when the pager, or the supervisor, is killed.
+#[test]
+fn a_program_whose_memory_is_lost_on_its_way_goes_on_at_home() {
+    let program = Program::dynamic("large");
+    for victim in ["the pager", "the guest supervisor"] {
+        let running = Running::start_natively(&program);
+        wait_until("filling the memory", || running.is_ready());
+        let mut supervisors = Supervisors::of(running.pid);
+        let (guest, children) = loop {
+            supervisors.migrate("n2").unwrap();
+            let guest = last_guest(&supervisors).id();
+            let children = children_of(guest);
+            if children.len() == 3 {
+                break (guest, children);
+            }
+            // All memory was there before we could look.
+            supervisors.migrate("home").unwrap();
+        };
+        // It was made first.
+        let pager = children[0];
+        kill(if victim == "the pager" { pager } else { guest });
+        let cause = supervisors.await_own_move();
+        assert!(cause.contains("lost"), "{victim}: {cause}");
+        assert_gone(&children);
+        let outcome = finish(running, supervisors);
+        assert_eq!(outcome.stdout, "300 MiB intact\n", "{victim}");
     }
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use limosa::wire::local::{self, LocalError};
 use limosa::wire::supervisor::{
-    ChannelKeys, Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName,
-    ProcessState, SupervisorStatus, ToSupervisor,
+    ChannelKeys, ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NodeId,
+    NodeName, ProcessState, SupervisorStatus, ToSupervisor,
 };
 
 /// How long anything may take.
@@ -208,7 +208,11 @@ impl Supervisors {
 
     fn handle(&mut self, message: &FromSupervisor) {
         match message {
-            FromSupervisor::OpenChannel { request, node } => self.connect(*request, *node),
+            FromSupervisor::OpenChannel {
+                request,
+                node,
+                wanted,
+            } => self.connect(*request, *node, *wanted),
             FromSupervisor::Status { pid, status } if *pid == self.pid => {
                 self.status = Some(status.clone());
             }
@@ -225,8 +229,8 @@ impl Supervisors {
         }
     }
 
-    /// Starts a guest supervisor and gives both sides their end of a connection.
-    fn connect(&mut self, request: u64, id: NodeId) {
+    /// Gives both sides their end of a connection; for a migration, starts a guest supervisor first.
+    fn connect(&mut self, request: u64, id: NodeId, wanted: ConnectionUse) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at_home = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (at_remote, _) = listener.accept().unwrap();
@@ -236,18 +240,37 @@ impl Supervisors {
             send_nonce: 0,
             receive_nonce: 0,
         };
+        match wanted {
+            ConnectionUse::Migration => self.start_guest(id, keys(2, 1), &at_remote),
+            ConnectionUse::Pages(_) => {
+                let (request, result) = (0, Ok(keys(2, 1)));
+                let message = ToSupervisor::Channel { request, result };
+                let link = self.guest_links.last().unwrap();
+                // As below.
+                let _ = local::send(link, &message, Some(at_remote.as_fd()));
+            }
+        }
+        let answer = ToSupervisor::Channel {
+            request,
+            result: Ok(keys(1, 2)),
+        };
+        // A deputy supervisor that was killed meanwhile is found out when it is listened to.
+        let _ = local::send(&self.link, &answer, Some(at_home.as_fd()));
+    }
+
+    fn start_guest(&mut self, id: NodeId, keys: ChannelKeys, connection: &TcpStream) {
         let (guest, link) = start("guest-supervisor", &self.log).unwrap();
         let remote = NodeName {
             id,
             name: "remote".to_owned(),
         };
         let message = ToSupervisor::StartGuest {
-            keys: keys(2, 1),
+            keys,
             home: node("home"),
             remote,
             control_socket: "/nonexistent/control.sock".to_owned(),
         };
-        local::send(&link, &message, Some(at_remote.as_fd())).unwrap();
+        local::send(&link, &message, Some(connection.as_fd())).unwrap();
         if let Some(lifetime) = self.guest_lifetime {
             let pid = rustix::process::Pid::from_child(&guest);
             std::thread::spawn(move || {
@@ -257,12 +280,6 @@ impl Supervisors {
         }
         self.guests.push(guest);
         self.guest_links.push(link);
-        let answer = ToSupervisor::Channel {
-            request,
-            result: Ok(keys(1, 2)),
-        };
-        // A deputy supervisor that was killed meanwhile is found out when it is listened to.
-        let _ = local::send(&self.link, &answer, Some(at_home.as_fd()));
     }
 
     /// Whether the process was away when it was last heard of.

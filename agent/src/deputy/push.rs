@@ -1,0 +1,276 @@
+//! Memory that follows its program: what the deputy has is sent after the guest has begun to run.
+//!
+//! 1. What the process has where is found out, and what it has nothing of is told: that is zero.
+//! 2. The rest is sent, piece by piece; a page that the guest waits for, with its neighbours, before all
+//!    others, and the pieces go on from there.
+//! 3. `End`: the remote node then closes the page connection.
+//!
+//! The deputy's memory does not change meanwhile: no thread of it runs the program. One call of
+//! [`Push::advance`] sends one piece, so that calls and signals are not kept waiting.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::event::PollFlags;
+
+use crate::migrate::image::PAGE_BYTES;
+use crate::migrate::page_stream::{PageStream, PageStreamError};
+use crate::migrate::pages::{self, Origin, PageMap, RUN_BYTES_MAX};
+use crate::migrate::process_memory::ProcessMemory;
+use crate::sys::ptrace::ThreadId;
+use crate::wire::pages as messages;
+
+/// A page that is waited for is sent together with those around it, in aligned pieces of this size.
+const NEIGHBOURHOOD_BYTES: u64 = 64 << 10;
+
+/// Pages are looked for in steps of at most this size.
+const SCAN_BYTES: u64 = 1 << 30;
+
+/// Nothing more is looked for while so many runs are known that have not been sent.
+const RUNS_KNOWN_MAX: usize = 1024;
+
+/// Most pages that the guest waits for at once: its threads, and a few.
+const WANTED_MAX: usize = 4096;
+
+/// A set of addresses: runs by their beginning, without overlap.
+#[derive(Debug, Default)]
+struct Runs(BTreeMap<u64, u64>);
+
+impl Runs {
+    fn insert(&mut self, run: Range<u64>) {
+        if !run.is_empty() {
+            self.0.insert(run.start, run.end);
+        }
+    }
+
+    /// Takes the first run at or behind `address`, or the first of all, at most `length` bytes of it.
+    fn take_next(&mut self, address: u64, length: u64) -> Option<Range<u64>> {
+        let around = self.0.range(..=address).next_back();
+        let (start, run_end) = match around {
+            Some((_, &end)) if address < end => (address, end),
+            _ => {
+                let behind = self.0.range(address..).next();
+                let (&start, &end) = behind.or_else(|| self.0.iter().next())?;
+                (start, end)
+            }
+        };
+        let end = start.saturating_add(length).min(run_end);
+        self.take(start..end).into_iter().next()
+    }
+
+    /// Takes what lies in `range`.
+    fn take(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut taken = Vec::new();
+        while let Some((&start, &end)) = self.0.range(..range.end).next_back() {
+            if end <= range.start {
+                break;
+            }
+            self.0.remove(&start);
+            self.insert(range.end.min(end)..end);
+            self.insert(start..range.start.max(start));
+            taken.push(start.max(range.start)..end.min(range.end));
+        }
+        taken.reverse();
+        taken
+    }
+}
+
+/// The memory of one process on its way.
+pub struct Push {
+    /// Whose.
+    pub pid: ThreadId,
+    stream: PageStream,
+    memory: ProcessMemory,
+    page_map: PageMap,
+    /// Where it is not known what there is.
+    unscanned: Runs,
+    /// What there is and was not sent.
+    unsent: Runs,
+    /// Where the next piece begins.
+    cursor: u64,
+    wanted: VecDeque<u64>,
+    has_ended: bool,
+}
+
+impl Push {
+    /// Of `ranges` of the deputy `pid`.
+    pub fn new(pid: ThreadId, stream: PageStream, ranges: &[Range<u64>]) -> io::Result<Push> {
+        let mut unscanned = Runs::default();
+        for range in ranges {
+            unscanned.insert(range.clone());
+        }
+        Ok(Push {
+            pid,
+            stream,
+            memory: ProcessMemory::open(pid)?,
+            page_map: PageMap::open(pid)?,
+            unscanned,
+            unsent: Runs::default(),
+            cursor: 0,
+            wanted: VecDeque::new(),
+            has_ended: false,
+        })
+    }
+
+    /// What to wait for before [`Self::advance`].
+    pub fn interest(&self) -> PollFlags {
+        if self.has_ended {
+            PollFlags::IN
+        } else {
+            PollFlags::IN | PollFlags::OUT
+        }
+    }
+
+    /// Bytes sent so far.
+    pub fn bytes_sent(&self) -> u64 {
+        self.stream.bytes_sent()
+    }
+
+    /// Takes what the guest asks for and sends one piece; `false` when everything has been sent and the
+    /// remote node has closed the connection.
+    ///
+    /// # Errors
+    /// The connection was lost, or the deputy's memory is no more.
+    pub fn advance(&mut self) -> Result<bool, PageStreamError> {
+        loop {
+            match self.stream.try_receive() {
+                Ok(None) => break,
+                Ok(Some(messages::PageMessage::Wanted(addresses))) => {
+                    self.wanted.extend(addresses);
+                    if self.wanted.len() > WANTED_MAX {
+                        return Err(PageStreamError::Malformed(messages::Malformed));
+                    }
+                }
+                Ok(Some(_)) => return Err(PageStreamError::Malformed(messages::Malformed)),
+                Err(PageStreamError::Closed) if self.has_ended => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.has_ended {
+            return Ok(true);
+        }
+        if let Some(address) = self.wanted.pop_front() {
+            self.send_neighbourhood(address)?;
+        } else if self.stream.has_room() {
+            self.send_next()?;
+        }
+        Ok(true)
+    }
+
+    /// Sends the pages around one that the guest waits for. What was sent before is on its way.
+    fn send_neighbourhood(&mut self, address: u64) -> Result<(), PageStreamError> {
+        let start = address / NEIGHBOURHOOD_BYTES * NEIGHBOURHOOD_BYTES;
+        let end = start + NEIGHBOURHOOD_BYTES;
+        for range in self.unscanned.take(start..end) {
+            self.scan(range)?;
+        }
+        for run in self.unsent.take(start..end) {
+            self.send_run(run)?;
+        }
+        self.cursor = end;
+        Ok(())
+    }
+
+    fn send_next(&mut self) -> Result<(), PageStreamError> {
+        if self.unsent.0.len() < RUNS_KNOWN_MAX
+            && let Some(range) = self.unscanned.take_next(self.cursor, SCAN_BYTES)
+        {
+            return self.scan(range);
+        }
+        match self.unsent.take_next(self.cursor, RUN_BYTES_MAX as u64) {
+            Some(run) => {
+                self.cursor = run.end;
+                self.send_run(run)
+            }
+            None => {
+                self.has_ended = true;
+                self.stream.send(&messages::end())
+            }
+        }
+    }
+
+    /// Finds out what there is in the beginning of `range`; the rest stays to be looked at.
+    fn scan(&mut self, range: Range<u64>) -> Result<(), PageStreamError> {
+        let (runs, end) = self.page_map.runs(&range, Origin::Zero)?;
+        let end = end.clamp(range.start, range.end);
+        if end == range.start {
+            let told = io::Error::other("the kernel does not tell of all pages");
+            return Err(PageStreamError::Io(told));
+        }
+        let mut nothing = Vec::new();
+        let mut behind = range.start;
+        for run in runs {
+            if behind < run.start {
+                nothing.push(behind..run.start);
+            }
+            behind = run.end;
+            self.unsent.insert(run);
+        }
+        if behind < end {
+            nothing.push(behind..end);
+        }
+        self.unscanned.insert(end..range.end);
+        self.stream.send_nothing(&nothing)
+    }
+
+    /// Sends a run of at most [`RUN_BYTES_MAX`], without its pages of zeros.
+    fn send_run(&mut self, run: Range<u64>) -> Result<(), PageStreamError> {
+        const PAGE: usize = PAGE_BYTES as usize;
+        let length = (run.end - run.start) as usize;
+        let room = self.stream.contents(length);
+        let mut filled = vec![true; length / PAGE];
+        pages::read_wanted(run.start, Origin::Zero, &mut filled, &self.memory, room);
+        let mut nothing = Vec::new();
+        let mut page = 0;
+        for pages in filled.chunk_by(|left, right| left == right) {
+            let (from, bytes) = (page * PAGE, pages.len() * PAGE);
+            let address = run.start + from as u64;
+            if pages[0] {
+                self.stream.send_contents(address, from, bytes)?;
+            } else {
+                nothing.push(address..address + bytes as u64);
+            }
+            page += pages.len();
+        }
+        self.stream.send_nothing(&nothing)
+    }
+}
+
+impl AsFd for Push {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_taken_from_the_cursor_on_and_then_from_the_beginning() {
+        let mut runs = Runs::default();
+        runs.insert(10..20);
+        runs.insert(30..50);
+        assert_eq!(runs.take_next(35, 10), Some(35..45));
+        assert_eq!(runs.take_next(45, 10), Some(45..50));
+        assert_eq!(runs.take_next(50, 10), Some(10..20));
+        assert_eq!(runs.take_next(20, 10), Some(30..35));
+        assert_eq!(runs.take_next(0, 10), None);
+        runs.insert(10..12);
+        runs.insert(13..20);
+        assert_eq!(runs.take_next(10, 10), Some(10..12));
+        assert_eq!(runs.take_next(12, 10), Some(13..20));
+    }
+
+    #[test]
+    fn a_range_is_taken_out_of_the_runs_that_it_cuts() {
+        let mut runs = Runs::default();
+        runs.insert(10..20);
+        runs.insert(30..50);
+        assert_eq!(runs.take(15..35), [15..20, 30..35]);
+        assert_eq!(runs.take(0..100), [10..15, 35..50]);
+        assert!(runs.take(0..100).is_empty());
+    }
+}

@@ -1,0 +1,434 @@
+//! The pager: fills a guest's memory while its program runs already.
+//!
+//! 1. It is forked from the supervisor before there is a guest, and waits.
+//! 2. When the guest is built, it gets the userfaultfd of the guest's address space, the ranges that are still
+//!    to come, and the page connection to home.
+//! 3. What comes is placed. A thread that touches a page which has not come waits; the page is asked for,
+//!    and home sends it before all others.
+//! 4. When everything has come, it says so and ends: the guest's memory is then like any other.
+//!
+//! It is a process of its own because the supervisor, and the guest's threads in injected calls that the
+//! supervisor waits for, touch the guest's memory too, and then wait for it as anybody does. If it fails,
+//! memory is lost, and with it the guest.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use crate::migrate::image::PAGE_BYTES;
+use crate::migrate::page_stream::{PageStream, PageStreamError};
+use crate::sys::child;
+use crate::sys::userfaultfd::{Event, Userfaultfd};
+use crate::wire::local;
+use crate::wire::pages::{self, PageMessage};
+use crate::wire::supervisor::ChannelKeys;
+
+use super::missing::{Missing, Place};
+
+/// Most ranges told in one message.
+const RANGES_A_MESSAGE: usize = 4096;
+
+/// How long a change of the address space that has begun may take to be told.
+const CHANGE_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 1_000_000,
+};
+
+/// From the supervisor to its pager.
+#[derive(Serialize, Deserialize)]
+enum ToPager {
+    /// The page connection, attached.
+    Connection(ChannelKeys),
+    /// Ranges that are missing.
+    Missing(Vec<(u64, u64)>),
+    /// The userfaultfd, attached: begin.
+    Begin,
+}
+
+/// From the pager to its supervisor.
+#[derive(Serialize, Deserialize)]
+enum FromPager {
+    /// Everything has come.
+    Complete,
+    /// Memory is lost: one line.
+    Failed(String),
+}
+
+/// A pager, as its supervisor sees it.
+pub struct Pager {
+    link: UnixStream,
+}
+
+impl Pager {
+    /// Forks a pager. Only before this process has entered another pid namespace.
+    pub fn start() -> io::Result<Pager> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (pid, _descriptor) = child::spawn(0, None, || {
+            let prepared = child::close_all_but_standard_and(theirs.as_fd())
+                .and_then(|()| child::die_with_parent());
+            match prepared {
+                Ok(()) => serve(&theirs),
+                Err(_) => 1,
+            }
+        })?;
+        log::debug!("pager {pid} waits");
+        Ok(Pager { link: ours })
+    }
+
+    /// Has it fill `ranges` from the page connection.
+    pub fn begin(
+        &self,
+        userfaultfd: &Userfaultfd,
+        connection: &OwnedFd,
+        keys: ChannelKeys,
+        ranges: &[Range<u64>],
+    ) -> Result<(), local::LocalError> {
+        let connection = Some(connection.as_fd());
+        local::send(&self.link, &ToPager::Connection(keys), connection)?;
+        for ranges in ranges.chunks(RANGES_A_MESSAGE) {
+            let ranges = ranges.iter().map(|range| (range.start, range.end));
+            local::send(&self.link, &ToPager::Missing(ranges.collect()), None)?;
+        }
+        local::send(&self.link, &ToPager::Begin, Some(userfaultfd.as_fd()))
+    }
+
+    /// What it says at its end, when its descriptor is readable: everything has come.
+    ///
+    /// # Errors
+    /// Memory is lost: one line.
+    pub fn report(&self) -> Result<(), String> {
+        match local::receive::<FromPager>(&self.link) {
+            Ok(Some(received)) => match received.message {
+                FromPager::Complete => Ok(()),
+                FromPager::Failed(text) => Err(text),
+            },
+            Ok(None) => Err("the pager was killed".to_owned()),
+            Err(error) => Err(format!("the pager failed: {error}")),
+        }
+    }
+}
+
+impl AsFd for Pager {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+/// In the pager. Returns its exit status.
+fn serve(link: &UnixStream) -> i32 {
+    let outcome = receive_work(link).and_then(|work| match work {
+        Some(mut filler) => filler.run(link),
+        // No guest came.
+        None => Ok(Outcome::NotWanted),
+    });
+    let report = match outcome {
+        Ok(Outcome::NotWanted) => return 0,
+        Ok(Outcome::Complete) => FromPager::Complete,
+        Err(error) => FromPager::Failed(error.to_string()),
+    };
+    match local::send(link, &report, None) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+/// How the pager's work ended.
+enum Outcome {
+    /// Everything has come.
+    Complete,
+    /// The supervisor or the guest has ended.
+    NotWanted,
+}
+
+fn receive_work(link: &UnixStream) -> Result<Option<Filler>, FillError> {
+    let mut stream = None;
+    let mut missing = Missing::default();
+    loop {
+        let Some(received) = local::receive::<ToPager>(link).map_err(FillError::Link)? else {
+            return Ok(None);
+        };
+        match (received.message, received.descriptor) {
+            (ToPager::Connection(keys), Some(connection)) => {
+                stream = Some(PageStream::new(connection, &keys)?);
+            }
+            (ToPager::Missing(ranges), _) => {
+                for (start, end) in ranges {
+                    missing.add(start..end);
+                }
+            }
+            (ToPager::Begin, Some(userfaultfd)) => {
+                let Some(stream) = stream else {
+                    return Err(FillError::Incomplete);
+                };
+                return Ok(Some(Filler {
+                    stream,
+                    target: Target {
+                        userfaultfd: Userfaultfd::from_descriptor(userfaultfd),
+                        missing,
+                        wanted: BTreeSet::new(),
+                        to_ask: Vec::new(),
+                    },
+                }));
+            }
+            (ToPager::Connection(_) | ToPager::Begin, None) => return Err(FillError::Incomplete),
+        }
+    }
+}
+
+/// Why memory is lost.
+#[derive(Debug)]
+enum FillError {
+    /// The page connection.
+    Stream(PageStreamError),
+    /// The supervisor's link.
+    Link(local::LocalError),
+    /// The supervisor did not tell all.
+    Incomplete,
+    /// The kernel refused.
+    Io(io::Error),
+    /// Home sent what home is asked for.
+    OutOfTurn,
+}
+
+impl std::fmt::Display for FillError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stream(error) => error.fmt(out),
+            Self::Link(error) => write!(out, "the pager's link failed: {error}"),
+            Self::Incomplete => out.write_str("the pager was not told what to do"),
+            Self::Io(error) => write!(out, "pages cannot be placed: {error}"),
+            Self::OutOfTurn => out.write_str("home asks for pages of the guest"),
+        }
+    }
+}
+
+impl From<PageStreamError> for FillError {
+    fn from(error: PageStreamError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl From<io::Error> for FillError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A guest's memory and where it comes from.
+struct Filler {
+    stream: PageStream,
+    target: Target,
+}
+
+/// A guest's memory while it is filled.
+struct Target {
+    userfaultfd: Userfaultfd,
+    missing: Missing,
+    /// Pages of home's that were asked for and have not come.
+    wanted: BTreeSet<u64>,
+    /// Those of them that home was not asked for yet.
+    to_ask: Vec<u64>,
+}
+
+impl Filler {
+    fn run(&mut self, link: &UnixStream) -> Result<Outcome, FillError> {
+        loop {
+            let mut descriptors = [
+                PollFd::new(&self.target.userfaultfd, PollFlags::IN),
+                PollFd::new(&self.stream, PollFlags::IN),
+                PollFd::new(link, PollFlags::IN),
+            ];
+            match poll(&mut descriptors, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(FillError::Io(error.into())),
+            }
+            // The supervisor says nothing more: its link is readable when it has ended.
+            if !descriptors[2].revents().is_empty() {
+                return Ok(Outcome::NotWanted);
+            }
+            if descriptors[0].revents().contains(PollFlags::HUP) {
+                return Ok(Outcome::NotWanted);
+            }
+            match self.advance() {
+                Ok(false) => {}
+                Ok(true) => return Ok(Outcome::Complete),
+                Err(FillError::Io(error)) if error.raw_os_error() == Some(ESRCH) => {
+                    return Ok(Outcome::NotWanted);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes what has happened and one message; `true` when everything has come.
+    fn advance(&mut self) -> Result<bool, FillError> {
+        self.target.take_events()?;
+        self.ask()?;
+        let is_complete = match self.stream.try_receive()? {
+            None => false,
+            Some(PageMessage::Contents { address, bytes }) => {
+                self.target.place(address, bytes)?;
+                false
+            }
+            Some(PageMessage::Nothing(ranges)) => {
+                for range in ranges {
+                    self.target.place_nothing(range)?;
+                }
+                false
+            }
+            Some(PageMessage::End) => {
+                self.target.place_nothing(0..u64::MAX)?;
+                true
+            }
+            Some(PageMessage::Wanted(_)) => return Err(FillError::OutOfTurn),
+        };
+        self.ask()?;
+        Ok(is_complete)
+    }
+
+    fn ask(&mut self) -> Result<(), FillError> {
+        if self.target.to_ask.is_empty() {
+            return Ok(());
+        }
+        let asked = std::mem::take(&mut self.target.to_ask);
+        Ok(self.stream.send(&pages::wanted(&asked))?)
+    }
+}
+
+const ESRCH: i32 = 3;
+const ENOENT: i32 = 2;
+const EAGAIN: i32 = 11;
+const EEXIST: i32 = 17;
+
+impl Target {
+    fn take_events(&mut self) -> Result<(), FillError> {
+        loop {
+            let events = self.userfaultfd.events()?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in events {
+                self.on_event(event)?;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), FillError> {
+        match event {
+            Event::Missing(address) => {
+                let page = address / PAGE_BYTES * PAGE_BYTES;
+                match self.missing.home_of(page) {
+                    Some(home) => {
+                        if self.wanted.insert(home) {
+                            self.to_ask.push(home);
+                        }
+                    }
+                    None => self.place_zero_page(page)?,
+                }
+            }
+            Event::Removed { start, end } | Event::Unmapped { start, end } => {
+                self.missing.forget(start..end);
+                // Who waits there looks again, and finds something else or nothing.
+                self.userfaultfd.wake(&(start..end))?;
+            }
+            Event::Moved { from, to, length } => {
+                self.missing.shift(from, to, length);
+                self.userfaultfd.wake(&(from..from + length))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pages of home's have come.
+    fn place(&mut self, address: u64, bytes: &[u8]) -> Result<(), FillError> {
+        let end = address + bytes.len() as u64;
+        let mut rest: Vec<Range<u64>> = std::iter::once(address..end).collect();
+        while let Some(home) = rest.pop() {
+            for Place { guest, home } in self.missing.arrive(home) {
+                let offset = (home - address) as usize;
+                let length = (guest.end - guest.start) as usize;
+                let contents = &bytes[offset..offset + length];
+                let done = self.fill(guest.start, contents)?;
+                if done < length {
+                    // The program is just changing its memory: what of this belongs where is told first.
+                    let done = done as u64;
+                    let (from, home_from) = (guest.start + done, home + done);
+                    self.missing.restore(from..guest.end, home_from);
+                    rest.push(home_from..home + length as u64);
+                    let mut changing = [PollFd::new(&self.userfaultfd, PollFlags::IN)];
+                    let _ = poll(&mut changing, Some(&CHANGE_PAUSE));
+                    self.take_events()?;
+                }
+            }
+        }
+        while let Some(&page) = self.wanted.range(address..end).next() {
+            self.wanted.remove(&page);
+        }
+        Ok(())
+    }
+
+    /// Fills memory of one piece; returns how many bytes are settled, fewer if the address space is just
+    /// changing.
+    fn fill(&self, address: u64, contents: &[u8]) -> Result<usize, FillError> {
+        const PAGE: usize = PAGE_BYTES as usize;
+        let mut done = 0;
+        let mut step = contents.len();
+        while done < contents.len() {
+            let at = address + done as u64;
+            let length = step.min(contents.len() - done);
+            let (placed, error) = self.userfaultfd.copy(at, &contents[done..done + length]);
+            done += placed;
+            let Some(error) = error else {
+                continue;
+            };
+            if placed > 0 {
+                continue;
+            }
+            match error.raw_os_error() {
+                Some(EEXIST) => {
+                    self.userfaultfd.wake(&(at..at + PAGE_BYTES))?;
+                    done += PAGE;
+                }
+                // It lies in several mappings, which only the kernel knows, or in none.
+                Some(ENOENT) if length > PAGE => step = PAGE,
+                Some(ENOENT) => {
+                    self.userfaultfd.wake(&(at..at + PAGE_BYTES))?;
+                    done += PAGE;
+                }
+                Some(EAGAIN) => return Ok(done),
+                _ => return Err(FillError::Io(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Home has nothing in `range` of its own.
+    fn place_nothing(&mut self, range: Range<u64>) -> Result<(), FillError> {
+        for Place { guest, home } in self.missing.arrive(range.clone()) {
+            let length = guest.end - guest.start;
+            let waited: Vec<u64> = self.wanted.range(home..home + length).copied().collect();
+            for page in waited {
+                self.place_zero_page(guest.start + (page - home))?;
+            }
+        }
+        self.wanted.retain(|page| !range.contains(page));
+        Ok(())
+    }
+
+    fn place_zero_page(&self, page: u64) -> Result<(), FillError> {
+        let range = page..page + PAGE_BYTES;
+        match self.userfaultfd.place_zeros(&range) {
+            (_, None) => Ok(()),
+            (_, Some(error)) if matches!(error.raw_os_error(), Some(EEXIST | ENOENT | EAGAIN)) => {
+                // Whoever waits looks again.
+                Ok(self.userfaultfd.wake(&range)?)
+            }
+            (_, Some(error)) => Err(FillError::Io(error)),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Processes of other nodes that come here: who is taken, and what is handed to whom.
+//!
+//! 1. A home connects for a migration: it is refused in words, or a guest's supervisor is started with the
+//!    connection.
+//! 2. The supervisor says that memory will follow (`AwaitPages`); home connects for that, and the connection
+//!    goes to the supervisor that awaits it.
+
+use super::agent::{Agent, Event, Stopping};
+use super::cluster::{Channel, Incoming};
+use super::supervisors::{Charge, Ward};
+use crate::limits::GUESTS_MAX;
+use crate::wire::supervisor::{PagesToken, ToSupervisor};
+
+impl Agent {
+    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32) {
+        let refusal = if self.stopping != Stopping::No {
+            Some(format!("node {} is stopping", self.this.name))
+        } else if self.supervisors.guests() >= GUESTS_MAX {
+            Some(format!(
+                "node {} has {GUESTS_MAX} guests and takes no more",
+                self.this.name
+            ))
+        } else {
+            let cannot = |lacking| format!("node {} takes no guests: {lacking}", self.this.name);
+            self.no_guests.as_ref().map(cannot)
+        };
+        let (events, home) = (self.events.clone(), incoming.peer.name.clone());
+        self.executor
+            .spawn(async move {
+                if let Some(reason) = refusal {
+                    log::warn!("process {pid} of {home} is refused: {reason}");
+                    incoming.refuse(reason).await;
+                    return;
+                }
+                match incoming.accept().await {
+                    Ok(channel) => {
+                        // A closed queue means that the agent has stopped.
+                        let _ = events.send(Event::GuestChannel(channel, pid)).await;
+                    }
+                    Err(error) => log::warn!("process {pid} of {home} did not arrive: {error}"),
+                }
+            })
+            .detach();
+    }
+
+    /// A home sends the memory of a process after it: the connection is for the supervisor that awaits it.
+    pub(super) fn pages_come(&mut self, incoming: Incoming, token: PagesToken) {
+        let peer = incoming.peer.clone();
+        let outbox = self
+            .supervisors
+            .iter()
+            .find(|(_, supervisor)| {
+                let is_from = |ward: &Ward| matches!(&ward.charge, Charge::Guest { home: Some(home), .. } if home.id == peer.id);
+                supervisor.awaited_pages == Some(token) && supervisor.wards.values().any(is_from)
+            })
+            .map(|(_, supervisor)| supervisor.outbox());
+        self.executor
+            .spawn(async move {
+                let Some(outbox) = outbox else {
+                    let reason = "no guest here waits for these pages".to_owned();
+                    incoming.refuse(reason).await;
+                    return;
+                };
+                match incoming.accept().await {
+                    Ok(channel) => {
+                        let (request, result) = (0, Ok(channel.keys));
+                        let message = ToSupervisor::Channel { request, result };
+                        // A supervisor that has ended meanwhile needs no connection.
+                        let _ = outbox.send((message, Some(channel.fd))).await;
+                    }
+                    Err(error) => log::warn!("the pages of {} do not come: {error}", peer.name),
+                }
+            })
+            .detach();
+    }
+
+    pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32) {
+        let home = channel.peer;
+        let started = self.supervisors.start(Charge::Guest {
+            pid,
+            home: Some(home.clone()),
+        });
+        let result = started.and_then(|key| {
+            self.settle_supervisor(key);
+            let start = ToSupervisor::StartGuest {
+                keys: channel.keys,
+                home: home.clone(),
+                remote: self.this.clone(),
+                control_socket: self.control_socket(),
+            };
+            match self.supervisors.get_mut(key) {
+                Some(supervisor) => supervisor.send(start, Some(channel.fd)),
+                None => Ok(()),
+            }
+        });
+        match result {
+            Ok(()) => log::info!("process {pid} of {} comes as a guest", home.name),
+            // Its home sees the connection close.
+            Err(error) => log::error!("process {pid} of {} is not taken: {error}", home.name),
+        }
+    }
+}
