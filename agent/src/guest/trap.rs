@@ -13,6 +13,7 @@ use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::{self, Answer, Class, Fault, Forward, Limits, Memory, PlanError, SpecialCall};
 use crate::wire::migration::ToDeputy;
 
+use super::filter;
 use super::stay::{Next, Stay};
 use super::threads::{Completion, PendingCall, ThreadState};
 use super::trouble::Trouble;
@@ -20,6 +21,10 @@ use super::trouble::Trouble;
 impl Memory for ProcessMemory {
     fn read(&mut self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
         self.read_as_program(address, into).map_err(|_| Fault)
+    }
+
+    fn is_writable(&mut self, address: u64, length: u64) -> bool {
+        length == 0 || self.is_writable_by_program(address, length)
     }
 }
 
@@ -49,6 +54,10 @@ impl Stay<'_> {
             number: registers.orig_rax,
             arguments: registers.arguments(),
         };
+        if ptrace::event_message(thread)? == filter::FOREIGN_DATA {
+            let cause = "it makes a call by the 32-bit interface".to_owned();
+            return self.go_home_for(&trap, cause);
+        }
         if self.has_signal_to_hear(thread)? {
             return self.make_again(thread, trap.number);
         }

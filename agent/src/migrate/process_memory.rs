@@ -8,12 +8,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::sys::process_vm;
+use crate::sys::{mapping_query, process_vm};
 
 /// Another process's memory.
 #[derive(Debug)]
 pub struct ProcessMemory {
     file: File,
+    maps: File,
     thread: i32,
 }
 
@@ -22,7 +23,8 @@ impl ProcessMemory {
     pub fn open(thread: i32) -> io::Result<ProcessMemory> {
         let path = format!("/proc/{thread}/mem");
         let file = File::options().read(true).write(true).open(path)?;
-        Ok(ProcessMemory { file, thread })
+        let maps = File::open(format!("/proc/{thread}/maps"))?;
+        Ok(ProcessMemory { file, maps, thread })
     }
 
     /// Fills `into` from `address` on.
@@ -71,6 +73,24 @@ impl ProcessMemory {
             self.read(address, &mut [0]).map_err(|_| error)?;
             process_vm::write(self.thread, address, bytes)
         })
+    }
+
+    /// Whether a system call of the process could write to the `length` bytes at `address`. A kernel older than
+    /// Linux 6.11 is asked only whether the first of them can be read.
+    pub fn is_writable_by_program(&self, address: u64, length: u64) -> bool {
+        // This lets a stack grow.
+        if self.read_as_program(address, &mut [0]).is_err() {
+            return false;
+        }
+        let mut at = address;
+        while at - address < length {
+            match mapping_query::end_of_writable(&self.maps, at) {
+                Ok(Some(end)) => at = end,
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
     }
 
     /// One 64-bit word.

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod cpu;
 pub mod exec;
 pub mod inherited;
+pub mod mapping_query;
 pub mod pagemap;
 pub mod peer;
 pub mod probe;

@@ -18,6 +18,11 @@ pub trait Memory {
     /// # Errors
     /// [`Fault`] if any of it cannot be read.
     fn read(&mut self, address: u64, into: &mut [u8]) -> Result<(), Fault>;
+
+    /// Whether the process itself could write to these bytes, as far as that can be told.
+    fn is_writable(&mut self, address: u64, length: u64) -> bool {
+        length == 0 || self.read(address, &mut [0]).is_ok()
+    }
 }
 
 /// Some address could not be read.
@@ -167,10 +172,11 @@ pub fn plan_rest(
             }
         },
     )?;
-    // How much the kernel will write is not known yet, but it begins at the beginning.
-    let written = derivation.segments.iter();
-    let mut written = written.filter(|segment| segment.input.is_none() && segment.length > 0);
-    if written.any(|segment| source.memory.read(segment.address, &mut [0]).is_err()) {
+    // What the call takes out of a pipe, say, must not be lost for want of a place to put it.
+    let mut returned: Vec<usize> = derivation.returns.iter().map(|it| it.segment).collect();
+    returned.dedup();
+    let mut written = returned.iter().map(|&index| derivation.segments[index]);
+    if written.any(|segment| !source.memory.is_writable(segment.address, segment.length)) {
         return Err(PlanError::Fault);
     }
     Ok(Plan {

@@ -160,10 +160,22 @@ const SETSOCKOPT: Class = Class::ByCommand {
             },
         },
         Command {
-            values: &[132, 283],
+            values: &[132, 276, 283],
             class: Class::ComesHome(
-                "options of SCTP and XDP sockets are passed with pointers in them",
+                "options of SCTP, RDS and XDP sockets are passed with pointers in them",
             ),
+        },
+        // SOL_PACKET: PACKET_FANOUT_DATA.
+        Command {
+            values: &[263],
+            class: Class::ByCommand {
+                argument: 2,
+                commands: &[Command {
+                    values: &[22],
+                    class: Class::ComesHome("PACKET_FANOUT_DATA passes a filter by its address"),
+                }],
+                otherwise: &SETTING,
+            },
         },
     ],
     otherwise: &SETTING,
@@ -221,9 +233,37 @@ const GETSOCKOPT: Class = Class::ByCommand {
                 otherwise: &QUERY,
             },
         },
+        // SOL_IP: the tables of ebtables.
         Command {
-            values: &[132],
-            class: Class::ComesHome("options of SCTP sockets are passed with pointers in them"),
+            values: &[0],
+            class: Class::ByCommand {
+                argument: 2,
+                commands: &[Command {
+                    values: &[128, 129, 130, 131],
+                    class: Class::ComesHome(
+                        "packet filter tables are passed with pointers in them",
+                    ),
+                }],
+                otherwise: &QUERY,
+            },
+        },
+        // SOL_MPTCP: MPTCP_FULL_INFO.
+        Command {
+            values: &[284],
+            class: Class::ByCommand {
+                argument: 2,
+                commands: &[Command {
+                    values: &[4],
+                    class: Class::ComesHome("MPTCP_FULL_INFO fills what it has pointers to"),
+                }],
+                otherwise: &QUERY,
+            },
+        },
+        Command {
+            values: &[132, 276],
+            class: Class::ComesHome(
+                "options of SCTP and RDS sockets are passed with pointers in them",
+            ),
         },
     ],
     otherwise: &QUERY,
