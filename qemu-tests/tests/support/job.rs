@@ -136,6 +136,23 @@ impl<'lab> Job<'lab> {
         waited.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Waits until it has written `text` and a whole word behind it; that word.
+    pub fn wait_for_word_after(&mut self, text: &str) -> String {
+        let waited = wait_until(
+            MOVE_TIMEOUT,
+            format!("the program writes \"{text}\""),
+            || {
+                let out = self.out.so_far();
+                let behind = out.split_once(text).map(|(_, behind)| behind);
+                let word = behind
+                    .and_then(|behind| behind.split_once(char::is_whitespace))
+                    .map(|(word, _)| word.to_owned());
+                word.ok_or_else(|| format!("out {out:?}, err {:?}", self.err.so_far()))
+            },
+        );
+        waited.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Gives it input.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
