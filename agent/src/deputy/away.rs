@@ -137,7 +137,7 @@ pub struct Progress {
     pub calls_forwarded: u64,
     /// When the threads were let go at home.
     pub home_since: Option<Instant>,
-    /// What the guest sent while job control had stopped the thread concerned.
+    /// What the guest sent while job control, or another's exec, kept the thread concerned.
     pub deferred: VecDeque<Message<ToDeputy>>,
     /// All that belongs to its homecoming has been received.
     pub has_all_pages: bool,
@@ -181,9 +181,10 @@ impl Away<'_> {
         Ok(self.after_exec(Step::Continue))
     }
 
-    /// The next of the messages that had to wait for job control to continue the process.
+    /// The next of the messages that had to wait for job control to continue the process, or for another
+    /// thread's exec to fail.
     pub(super) fn take_deferred(&mut self) -> Option<Message<ToDeputy>> {
-        if self.deputy.is_stopped {
+        if self.deputy.is_stopped || self.deputy.executing().is_some() {
             return None;
         }
         self.progress.deferred.pop_front()

@@ -36,8 +36,12 @@ fn has_signal_to_hear(tid: ThreadId, mask: SignalSet) -> std::io::Result<bool> {
 }
 
 impl Away<'_> {
-    /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it.
+    /// Wakes a thread from its pause so that it can be steered. `false` if job control has stopped it, or
+    /// another thread executes a program, which would end this one.
     pub(super) fn wake(&mut self, tid: ThreadId) -> Result<bool, Trouble> {
+        if self.deputy.executing().is_some() {
+            return Ok(false);
+        }
         let is_held = self.deputy.is_stopped;
         match self.known(tid)?.state {
             DeputyState::Stopped => return Ok(true),

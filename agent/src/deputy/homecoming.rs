@@ -121,10 +121,11 @@ impl Away<'_> {
             .iter()
             .map(|thread| thread.tid)
             .collect();
+        // An exec that succeeds ends all other threads: none of them can be steered before it has failed.
+        if let Some(tid) = self.deputy.executing() {
+            self.await_exec(tid)?;
+        }
         for tid in tids {
-            if self.is_executing(tid) {
-                self.await_exec(tid)?;
-            }
             let state = self.deputy.thread(tid).map(|thread| &thread.state);
             match state {
                 Some(DeputyState::Ending) => self.await_end(tid)?,
@@ -151,15 +152,6 @@ impl Away<'_> {
         Ok(())
     }
 
-    fn is_executing(&mut self, tid: ThreadId) -> bool {
-        match self.deputy.thread(tid).map(|thread| &thread.state) {
-            Some(DeputyState::Making(making)) => {
-                making.layout.as_ref().is_some_and(|layout| layout.executes)
-            }
-            _ => false,
-        }
-    }
-
     /// Waits until a thread's exec has failed. If it succeeds there is nobody to come home.
     fn await_exec(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         loop {
@@ -174,7 +166,7 @@ impl Away<'_> {
             if self.progress.has_executed {
                 return Err(Trouble::Executed);
             }
-            if !self.is_executing(tid) {
+            if self.deputy.executing() != Some(tid) {
                 return Ok(());
             }
             // Nothing tells of one thread's stop but asking.

@@ -171,6 +171,18 @@ impl Deputy {
         self.threads.iter_mut().find(|thread| thread.tid == tid)
     }
 
+    /// The thread that executes another program, if one does. There is at most one.
+    pub fn executing(&self) -> Option<ThreadId> {
+        let mut threads = self.threads.iter();
+        let executes = |thread: &&DeputyThread| match &thread.state {
+            DeputyState::Making(making) => {
+                making.layout.as_ref().is_some_and(|layout| layout.executes)
+            }
+            _ => false,
+        };
+        threads.find(executes).map(|thread| thread.tid)
+    }
+
     /// A slot that no thread has; none if there are not enough.
     pub fn free_slot(&self) -> Option<usize> {
         let is_taken = |slot| self.threads.iter().any(|thread| thread.slot == slot);

@@ -18,7 +18,7 @@ static int shell(void) {
         CHECK(setpgid(0, 0) == 0 && signal(SIGTTOU, SIG_DFL) != SIG_ERR);
         char byte;
         CHECK(read(0, &byte, 1) == 1 && byte == 'x');
-        CHECK(tcgetpgrp(0) == getpgrp());
+        CHECK(tcgetpgrp(0) == getpgrp() && write(1, "!", 1) == 1);
         while (true)
             pause();
     }
@@ -44,15 +44,17 @@ int main(void) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            CHECK(close(terminal) == 0 && login_tty(slave) == 0);
+            int errors = dup(2);
+            CHECK(close(terminal) == 0 && login_tty(slave) == 0 && dup2(errors, 2) == 2);
             _exit(shell());
         }
         CHECK(close(slave) == 0);
         char words[2];
         read_whole(terminal, words, 2);
         CHECK(!memcmp(words, "in", 2) && write(terminal, "x", 1) == 1);
-        sleep_ms(2);
-        CHECK(write(terminal, "\x1a", 1) == 1);
+        /* the key that stops also throws away what was not read */
+        read_whole(terminal, words, 1);
+        CHECK(words[0] == '!' && write(terminal, "\x1a", 1) == 1);
         read_whole(terminal, words, 2);
         CHECK(!memcmp(words, "fg", 2) && write(terminal, "\x03", 1) == 1);
         CHECK(exit_status_of(child) == 26 && close(terminal) == 0);

@@ -18,12 +18,14 @@ int main(void) {
     do {
         rings = overruns = 0;
         uint64_t start = now_ns(CLOCK_MONOTONIC);
-        struct itimerspec every = {{0, 3000000}, {0, 3000000}}, none = {0}, left;
+        struct itimerspec every = {{0, 10000000}, {0, 10000000}}, none = {0}, left;
         CHECK(timer_settime(timer, 0, &every, 0) == 0);
         while (rings < 4)
             pause();
-        CHECK(timer_settime(timer, 0, &none, &left) == 0 && left.it_interval.tv_nsec == 3000000);
-        CHECK(value == 77 && code == SI_TIMER && now_ns(CLOCK_MONOTONIC) - start >= (rings + overruns) * 3000000ull);
+        CHECK(timer_settime(timer, 0, &none, &left) == 0 && left.it_interval.tv_nsec == 10000000);
+        CHECK(value == 77 && code == SI_TIMER);
+        /* a remote's clock may differ from home's by half a round trip, which a busy machine makes long */
+        CHECK(now_ns(CLOCK_MONOTONIC) - start + 20000000 >= (rings + overruns) * 10000000ull);
         CHECK(timer_gettime(timer, &left) == 0 && left.it_value.tv_nsec == 0 && timer_getoverrun(timer) >= 0);
         struct itimerspec far = {{0}, {1000, 0}};
         CHECK(timer_settime(timer, 0, &far, 0) == 0 && timer_gettime(timer, &left) == 0);
