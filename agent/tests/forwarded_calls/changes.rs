@@ -387,6 +387,16 @@ fn clocks_of_a_process_come_back() {
 }
 
 #[test]
+fn what_the_cpu_does_for_the_process_comes_back() {
+    // ARCH_GET_XCOMP_SUPP, ARCH_GET_XCOMP_PERM, ARCH_SHSTK_STATUS.
+    for option in [0x1021, 0x1022, 0x5005] {
+        verify("arch_prctl", Whatever, |guest| {
+            [option, guest.room(8), 0, 0, 0, 0]
+        });
+    }
+}
+
+#[test]
 fn rules_of_landlock_arrive_whole() {
     let attributes = [1_u64, 0];
     let args = [attributes.as_ptr() as u64, 8, 0, 0, 0, 0];

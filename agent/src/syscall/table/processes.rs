@@ -81,7 +81,7 @@ pub(super) const CALLS: &[Call] = &[
     ),
     call(302, "prlimit64", PRLIMIT64),
     call(157, "prctl", super::settings::PRCTL),
-    local(158, "arch_prctl"),
+    call(158, "arch_prctl", ARCH_PRCTL),
     // Locks between the guest's threads.
     local(202, "futex"),
     local(449, "futex_waitv"),
@@ -144,6 +144,31 @@ pub(super) const CALLS: &[Call] = &[
     comes_home(172, "iopl", "I/O ports are those of the home node"),
     comes_home(173, "ioperm", "I/O ports are those of the home node"),
 ];
+
+/// `arch_prctl`, by its option (asm/prctl.h).
+const ARCH_PRCTL: Class = Class::ByCommand {
+    argument: 0,
+    commands: &[
+        // ARCH_SET_GS, _SET_FS, _GET_FS, _GET_GS, and an option for shadow stacks that was never in Linux but that
+        // programs try at their start.
+        Command {
+            values: &[0x1001, 0x1002, 0x1003, 0x1004, 0x3001],
+            class: Class::Local,
+        },
+        // ARCH_GET_XCOMP_SUPP, _GET_XCOMP_PERM, ARCH_SHSTK_STATUS: of the process as home knows it.
+        Command {
+            values: &[0x1021, 0x1022, 0x5005],
+            class: Class::Forward(asks(&[Value, InOut(fixed(8), Always)]).quick()),
+        },
+        // ARCH_SET_CPUID, _REQ_XCOMP_PERM, _REQ_XCOMP_GUEST_PERM, _SHSTK_ENABLE, _DISABLE, _LOCK, _UNLOCK.
+        Command {
+            values: &[0x1012, 0x1023, 0x1025, 0x5001, 0x5002, 0x5003, 0x5004],
+            class: Class::ComesHome("what a CPU does for the process is set on the home node"),
+        },
+    ],
+    // Reading CPU state; the rest no kernel knows.
+    otherwise: &Class::Local,
+};
 
 /// Only asking (no new limit) or setting; what is set counts on both sides.
 const PRLIMIT64: Class = Class::If {
