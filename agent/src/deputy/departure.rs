@@ -10,7 +10,6 @@
 //! had happened.
 
 use std::fs;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::baseline;
@@ -38,7 +37,7 @@ use super::family::Family;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
 use super::parting::Parting;
-use super::push::Push;
+use super::push::Pusher;
 use super::scratch::{DeputyScratch, ScratchError};
 use super::threads::{Deputy, DeputyState, DeputyThread};
 
@@ -235,13 +234,11 @@ pub fn depart(
         Start::Running => freeze::freeze(pid)?,
         Start::AtExec => Frozen::at_exec(pid),
     };
-    match stop_and_send(&mut channel, &frozen, pages.is_some()) {
-        Ok((deputy, later)) => {
+    match stop_and_send(&mut channel, &frozen, pages) {
+        Ok((deputy, pusher)) => {
             channel.send(&ToGuest::Commit, &[])?;
             let mut family = Family::new(channel, node, Member::new(deputy));
-            if let Some(stream) = pages.filter(|_| !later.is_empty()) {
-                family.push = Some(Push::new(pid, stream, &later)?);
-            }
+            family.pusher = pusher;
             family
                 .view(0)
                 .settle_in()
@@ -258,12 +255,12 @@ pub fn depart(
     }
 }
 
-/// The deputy, and the memory that goes later if `may_follow`.
+/// The deputy, and who sends its memory after it if there is a connection for that.
 fn stop_and_send(
     channel: &mut Channel,
     frozen: &Frozen,
-    may_follow: bool,
-) -> Result<(Deputy, Vec<Range<u64>>), DepartureError> {
+    page_stream: Option<PageStream>,
+) -> Result<(Deputy, Option<Pusher>), DepartureError> {
     // What may have changed since the examination, now that nothing changes any more.
     examine(frozen.pid)?;
     frozen.hold()?;
@@ -298,12 +295,12 @@ fn stop_and_send(
     let sent = scratch
         .map(frozen.pid, instruction, &memory)
         .map_err(DepartureError::from)
-        .and_then(|()| capture_and_send(channel, &threads, images, &memory, &scratch, may_follow));
+        .and_then(|()| capture_and_send(channel, page_stream, &threads, images, &memory, &scratch));
     match sent {
         Ok(Sent {
             image,
             objects,
-            later,
+            pusher,
         }) => {
             let deputy = deputy_of(
                 frozen.pid,
@@ -314,7 +311,7 @@ fn stop_and_send(
                 instruction,
                 objects,
             );
-            Ok((deputy, later))
+            Ok((deputy, pusher))
         }
         Err(error) => {
             undo.apply(frozen.pid, &scratch);
@@ -343,17 +340,17 @@ pub(super) fn syscall_instruction(
 struct Sent {
     image: ProcessImage,
     objects: DeputyObjects,
-    /// Memory that goes later.
-    later: Vec<Range<u64>>,
+    /// Who sends what goes later.
+    pusher: Option<Pusher>,
 }
 
 fn capture_and_send(
     channel: &mut Channel,
+    page_stream: Option<PageStream>,
     threads: &[ThreadToCapture],
     images: Vec<ThreadImage>,
     memory: &ProcessMemory,
     scratch: &DeputyScratch,
-    may_follow: bool,
 ) -> Result<Sent, DepartureError> {
     let mut objects = DeputyObjects::default();
     let mut numbering = objects.numbering();
@@ -368,7 +365,7 @@ fn capture_and_send(
     image.objects = sources.images.clone();
     image.lock_limit_bytes = lock_limit_bytes(image.pid)?;
     let regions = pages::regions(&image.mappings, &details);
-    let parting = Parting::of(regions, &image, may_follow);
+    let parting = Parting::of(regions, &image, page_stream.is_some());
     let header = ToGuest::Depart {
         image: Box::new(image.clone()),
         scratch: scratch.shared,
@@ -403,10 +400,14 @@ fn capture_and_send(
     expect(channel, |message| {
         matches!(message, ToDeputy::Restored).then_some(())
     })?;
+    let pusher = page_stream
+        .filter(|_| !parting.later.is_empty())
+        .map(|stream| Pusher::start(pid, stream, &parting.later))
+        .transpose()?;
     Ok(Sent {
         image,
         objects,
-        later: parting.later,
+        pusher,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::migrate::channel::Channel;
 use crate::sys::ptrace::{self, ThreadId};
@@ -14,7 +14,7 @@ use crate::wire::supervisor::NodeName;
 
 use super::away::{Away, Fate, Member, Step, Trouble};
 use super::homecoming::PAGES_TIMEOUT;
-use super::push::Push;
+use super::push::Pusher;
 
 /// After this much silence of the remote node home falls silent too, so that the guests' lease
 /// ([`crate::guest::supervisor::LEASE`]) runs out while home waits for [`LOST_AFTER`].
@@ -40,7 +40,7 @@ pub struct Family {
     /// Its members.
     pub members: Vec<Member>,
     /// Memory of a member that follows it.
-    pub push: Option<Push>,
+    pub pusher: Option<Pusher>,
     happenings: Vec<Happening>,
 }
 
@@ -51,7 +51,7 @@ impl Family {
             channel,
             node,
             members: vec![first],
-            push: None,
+            pusher: None,
             happenings: Vec::new(),
         }
     }
@@ -80,7 +80,7 @@ impl Family {
         let outcome = self
             .on_threads()
             .and_then(|()| self.on_messages())
-            .and_then(|()| self.send_memory());
+            .and_then(|()| self.on_pusher());
         if let Err(trouble) = outcome {
             self.lose(&trouble);
         }
@@ -90,30 +90,30 @@ impl Family {
     /// What to wait for before [`Self::advance`].
     pub fn descriptors(&self) -> Vec<PollFd<'_>> {
         let mut descriptors = vec![PollFd::new(&self.channel, PollFlags::IN)];
-        if let Some(push) = &self.push {
-            descriptors.push(PollFd::new(push, push.interest()));
+        if let Some(pusher) = &self.pusher {
+            descriptors.push(PollFd::new(pusher, PollFlags::IN));
         }
         descriptors
     }
 
-    /// Sends a piece of the memory that follows.
-    fn send_memory(&mut self) -> Result<(), Trouble> {
-        let Some(push) = &mut self.push else {
+    /// Hears whether the memory that follows has been sent.
+    fn on_pusher(&mut self) -> Result<(), Trouble> {
+        let Some(pusher) = &self.pusher else {
             return Ok(());
         };
-        let pid = push.pid;
-        let outcome = push.advance();
-        if matches!(outcome, Ok(true)) {
+        let mut descriptors = [PollFd::new(pusher, PollFlags::IN)];
+        if !matches!(poll(&mut descriptors, Some(&Timespec::default())), Ok(1..)) {
             return Ok(());
         }
-        log::debug!("{} bytes of memory have followed {pid}", push.bytes_sent());
-        self.push = None;
-        let Some(index) = self.position(pid) else {
-            return Ok(());
-        };
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => self.take_step(index, Err(Trouble::GuestLost(error.to_string()))),
+        let (pid, outcome) = (pusher.pid, pusher.report());
+        self.pusher = None;
+        match (outcome, self.position(pid)) {
+            (Ok(bytes), _) => {
+                log::debug!("{bytes} bytes of memory have followed {pid}");
+                Ok(())
+            }
+            (Err(cause), Some(index)) => self.take_step(index, Err(Trouble::GuestLost(cause))),
+            (Err(_), None) => Ok(()),
         }
     }
 
@@ -238,7 +238,7 @@ impl Family {
     fn leave(&mut self, index: usize, fate: Fate) {
         let member = self.members.swap_remove(index);
         let pid = member.deputy.pid;
-        self.push.take_if(|push| push.pid == pid);
+        self.pusher.take_if(|pusher| pusher.pid == pid);
         self.happenings
             .push(Happening::Left(Box::new(member), fate));
     }

@@ -50,7 +50,7 @@ pub fn hand_over(pid: ThreadId, body: impl FnOnce() -> i32) -> io::Result<()> {
         mask: ptrace::signal_mask(pid)?,
     };
     child::spawn(0, None, || {
-        let taken = child::close_all_but_standard_and(theirs.as_fd())
+        let taken = child::close_all_but_standard_and(&[theirs.as_fd()])
             .and_then(|()| expect(&mut theirs, GO))
             .and_then(|()| standing.take())
             .and_then(|()| theirs.write_all(DONE));

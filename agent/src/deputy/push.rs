@@ -5,21 +5,26 @@
 //!    others, and the pieces go on from there.
 //! 3. `End`: the remote node then closes the page connection.
 //!
-//! The deputy's memory does not change meanwhile: no thread of it runs the program. One call of
-//! [`Push::advance`] sends one piece, so that calls and signals are not kept waiting.
+//! The deputy's memory does not change meanwhile: no thread of it runs the program. A process of its own
+//! ([`Pusher`]) does this. The supervisor may wait until the guest's supervisor takes a call's results, and
+//! that one for a page of the guest's: pages must come all the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::page_stream::{PageStream, PageStreamError};
 use crate::migrate::pages::{self, Origin, PageMap, RUN_BYTES_MAX};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::sys::child;
 use crate::sys::ptrace::ThreadId;
+use crate::wire::local;
 use crate::wire::pages as messages;
 
 /// A page that is waited for is sent together with those around it, in aligned pieces of this size.
@@ -77,10 +82,69 @@ impl Runs {
     }
 }
 
-/// The memory of one process on its way.
-pub struct Push {
-    /// Whose.
+/// The process that sends the memory of one process after it. It ends when this is dropped.
+pub struct Pusher {
+    /// Whose memory.
     pub pid: ThreadId,
+    link: UnixStream,
+    process: OwnedFd,
+}
+
+impl Pusher {
+    /// Forks it, for `ranges` of the deputy `pid`.
+    pub fn start(pid: ThreadId, stream: PageStream, ranges: &[Range<u64>]) -> io::Result<Pusher> {
+        let push = Push::new(pid, stream, ranges)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let (_, process) = child::spawn(0, None, || {
+            // The copies of the supervisor's connections go, so that these end when it does.
+            let kept = [
+                theirs.as_fd(),
+                push.stream.as_fd(),
+                push.memory.as_fd(),
+                push.page_map.as_fd(),
+            ];
+            let prepared =
+                child::close_all_but_standard_and(&kept).and_then(|()| child::die_with_parent());
+            match prepared {
+                Ok(()) => push.run(&theirs),
+                Err(_) => 1,
+            }
+        })?;
+        Ok(Pusher {
+            pid,
+            link: ours,
+            process,
+        })
+    }
+
+    /// What it says at its end, when its descriptor is readable: how many bytes it has sent.
+    ///
+    /// # Errors
+    /// The connection was lost, or the pusher: one line.
+    pub fn report(&self) -> Result<u64, String> {
+        match local::receive::<Result<u64, String>>(&self.link) {
+            Ok(Some(received)) => received.message,
+            Ok(None) => Err("the pusher was killed".to_owned()),
+            Err(error) => Err(format!("the pusher failed: {error}")),
+        }
+    }
+}
+
+impl AsFd for Pusher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+impl Drop for Pusher {
+    fn drop(&mut self) {
+        // One that has ended needs no killing.
+        let _ = pidfd_send_signal(&self.process, Signal::KILL);
+    }
+}
+
+/// The memory of one process on its way.
+struct Push {
     stream: PageStream,
     memory: ProcessMemory,
     page_map: PageMap,
@@ -96,13 +160,12 @@ pub struct Push {
 
 impl Push {
     /// Of `ranges` of the deputy `pid`.
-    pub fn new(pid: ThreadId, stream: PageStream, ranges: &[Range<u64>]) -> io::Result<Push> {
+    fn new(pid: ThreadId, stream: PageStream, ranges: &[Range<u64>]) -> io::Result<Push> {
         let mut unscanned = Runs::default();
         for range in ranges {
             unscanned.insert(range.clone());
         }
         Ok(Push {
-            pid,
             stream,
             memory: ProcessMemory::open(pid)?,
             page_map: PageMap::open(pid)?,
@@ -114,18 +177,26 @@ impl Push {
         })
     }
 
-    /// What to wait for before [`Self::advance`].
-    pub fn interest(&self) -> PollFlags {
-        if self.has_ended {
-            PollFlags::IN
-        } else {
-            PollFlags::IN | PollFlags::OUT
+    /// Sends everything and tells the supervisor; returns the pusher's exit status.
+    fn run(mut self, link: &UnixStream) -> i32 {
+        let outcome = loop {
+            let interest = if self.has_ended {
+                PollFlags::IN
+            } else {
+                PollFlags::IN | PollFlags::OUT
+            };
+            // An error is as good as nothing having happened: everything is looked at again.
+            let _ = poll(&mut [PollFd::new(&self.stream, interest)], None);
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => break Ok(self.stream.bytes_sent()),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        match local::send(link, &outcome, None) {
+            Ok(()) => 0,
+            Err(_) => 1,
         }
-    }
-
-    /// Bytes sent so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.stream.bytes_sent()
     }
 
     /// Takes what the guest asks for and sends one piece; `false` when everything has been sent and the
@@ -133,7 +204,7 @@ impl Push {
     ///
     /// # Errors
     /// The connection was lost, or the deputy's memory is no more.
-    pub fn advance(&mut self) -> Result<bool, PageStreamError> {
+    fn advance(&mut self) -> Result<bool, PageStreamError> {
         loop {
             match self.stream.try_receive() {
                 Ok(None) => break,
@@ -235,12 +306,6 @@ impl Push {
             page += pages.len();
         }
         self.stream.send_nothing(&nothing)
-    }
-}
-
-impl AsFd for Push {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
     }
 }
 

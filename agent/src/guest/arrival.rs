@@ -82,7 +82,7 @@ struct Later {
 
 impl Later {
     /// Takes the page connection; from here on, who touches memory in `ranges` waits for it.
-    fn begin(self, link: &mut AgentLink, ranges: &[(u64, u64)]) -> Result<Pager, Trouble> {
+    fn begin(mut self, link: &mut AgentLink, ranges: &[(u64, u64)]) -> Result<Pager, Trouble> {
         let ranges: Vec<Range<u64>> = ranges.iter().map(|&(start, end)| start..end).collect();
         for range in &ranges {
             self.userfaultfd.register(range)?;
@@ -91,7 +91,7 @@ impl Later {
             .await_connection(PAGES_TIMEOUT)
             .map_err(Trouble::Protocol)?;
         self.pager
-            .begin(&self.userfaultfd, &connection, keys, &ranges)
+            .begin(self.userfaultfd, &connection, keys, &ranges)
             .map_err(|error| Trouble::Protocol(error.to_string()))?;
         Ok(self.pager)
     }

@@ -39,6 +39,12 @@ const CHANGE_PAUSE: Timespec = Timespec {
     tv_nsec: 1_000_000,
 };
 
+/// How long the supervisor may take to kill a guest whose memory is lost.
+const KILL_PAUSE: Timespec = Timespec {
+    tv_sec: 3,
+    tv_nsec: 0,
+};
+
 /// From the supervisor to its pager.
 #[derive(Serialize, Deserialize)]
 enum ToPager {
@@ -62,6 +68,8 @@ enum FromPager {
 /// A pager, as its supervisor sees it.
 pub struct Pager {
     link: UnixStream,
+    /// As long as anybody has it open, who touches missing memory waits: also when the pager was killed.
+    userfaultfd: Option<Userfaultfd>,
 }
 
 impl Pager {
@@ -69,7 +77,7 @@ impl Pager {
     pub fn start() -> io::Result<Pager> {
         let (ours, theirs) = UnixStream::pair()?;
         let (pid, _descriptor) = child::spawn(0, None, || {
-            let prepared = child::close_all_but_standard_and(theirs.as_fd())
+            let prepared = child::close_all_but_standard_and(&[theirs.as_fd()])
                 .and_then(|()| child::die_with_parent());
             match prepared {
                 Ok(()) => serve(&theirs),
@@ -77,13 +85,17 @@ impl Pager {
             }
         })?;
         log::debug!("pager {pid} waits");
-        Ok(Pager { link: ours })
+        Ok(Pager {
+            link: ours,
+            userfaultfd: None,
+        })
     }
 
-    /// Has it fill `ranges` from the page connection.
+    /// Has it fill `ranges` from the page connection. If it fails, the guest has to be killed before this is
+    /// dropped: what is missing is zero then.
     pub fn begin(
-        &self,
-        userfaultfd: &Userfaultfd,
+        &mut self,
+        userfaultfd: Userfaultfd,
         connection: &OwnedFd,
         keys: ChannelKeys,
         ranges: &[Range<u64>],
@@ -94,7 +106,9 @@ impl Pager {
             let ranges = ranges.iter().map(|range| (range.start, range.end));
             local::send(&self.link, &ToPager::Missing(ranges.collect()), None)?;
         }
-        local::send(&self.link, &ToPager::Begin, Some(userfaultfd.as_fd()))
+        local::send(&self.link, &ToPager::Begin, Some(userfaultfd.as_fd()))?;
+        self.userfaultfd = Some(userfaultfd);
+        Ok(())
     }
 
     /// What it says at its end, when its descriptor is readable: everything has come.
@@ -131,10 +145,24 @@ fn serve(link: &UnixStream) -> i32 {
         Ok(Outcome::Complete) => FromPager::Complete,
         Err(error) => FromPager::Failed(error.to_string()),
     };
+    let is_lost = matches!(report, FromPager::Failed(_));
     match local::send(link, &report, None) {
+        Ok(()) if is_lost => await_supervisor(link),
         Ok(()) => 0,
         Err(_) => 1,
     }
+}
+
+/// Waits until the supervisor has killed the guest. One that does not waits itself for memory that is lost.
+fn await_supervisor(link: &UnixStream) -> i32 {
+    let mut descriptors = [PollFd::new(link, PollFlags::IN)];
+    if !matches!(poll(&mut descriptors, Some(&KILL_PAUSE)), Ok(1..))
+        && let Some(supervisor) = rustix::process::getppid()
+    {
+        // Its guests end with it (EXITKILL).
+        let _ = rustix::process::kill_process(supervisor, rustix::process::Signal::KILL);
+    }
+    1
 }
 
 /// How the pager's work ended.

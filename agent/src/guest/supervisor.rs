@@ -285,7 +285,8 @@ impl Supervisor {
             return Ok(());
         }
         let outcome = pager.report().map_err(Trouble::MemoryLost);
-        self.pager = None;
+        // Dropped when the guest, if it has lost memory, is no more.
+        let _pager = self.pager.take();
         let Some(index) = self.guests.iter().position(|guest| guest.memory_follows) else {
             return Ok(());
         };

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use crate::process::smaps::MappingDetail;
@@ -172,6 +173,12 @@ impl PageMap {
             }
         }
         Ok((runs, range.start + count * PAGE_BYTES))
+    }
+}
+
+impl AsFd for PageMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

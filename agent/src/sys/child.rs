@@ -128,14 +128,22 @@ pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     close_range(kept + 1, u32::MAX)
 }
 
-/// As [`close_all_but`], and keeps standard input, output and error.
-pub fn close_all_but_standard_and(kept: BorrowedFd<'_>) -> io::Result<()> {
+/// As [`close_all_but`], and keeps several, and standard input, output and error.
+pub fn close_all_but_standard_and(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     const STANDARD_LAST: u32 = 2;
-    let kept = kept.as_raw_fd().cast_unsigned();
-    if kept > STANDARD_LAST + 1 {
-        close_range(STANDARD_LAST + 1, kept - 1)?;
+    let mut kept: Vec<u32> = kept
+        .iter()
+        .map(|descriptor| descriptor.as_raw_fd().cast_unsigned())
+        .collect();
+    kept.sort_unstable();
+    let mut next = STANDARD_LAST + 1;
+    for descriptor in kept {
+        if next < descriptor {
+            close_range(next, descriptor - 1)?;
+        }
+        next = next.max(descriptor + 1);
     }
-    close_range(kept.max(STANDARD_LAST) + 1, u32::MAX)
+    close_range(next, u32::MAX)
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {
