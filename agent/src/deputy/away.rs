@@ -301,10 +301,11 @@ impl Away<'_> {
                 cpu_seconds,
                 stopped_us,
                 cause,
+                monotonic_ns,
             } => {
                 self.progress.cpu_seconds = cpu_seconds;
                 let arrived = Instant::now();
-                self.come_home(image, undelivered, signals_received)?;
+                self.come_home(image, undelivered, signals_received, monotonic_ns)?;
                 let report = self.report(arrived, stopped_us);
                 return Ok(Step::End(Fate::AtHome(report, cause)));
             }

@@ -4,9 +4,8 @@
 //! its slot of the scratch area, and it makes the call. It may block there as long as the call blocks; the
 //! other threads are not held up. Its result goes back with what the call left in the buffers.
 
-use std::time::Instant;
-
 use crate::migrate::capture::restart;
+use crate::migrate::image::ThreadImage;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalInfo, SignalSet};
@@ -113,9 +112,19 @@ impl Away<'_> {
         let mut registers = base;
         let instruction = self.deputy.scratch.shared.instruction();
         registers.enter_call(instruction, request.number, layout.args);
+        let making = MakingCall {
+            call,
+            phase: CallPhase::Entering,
+            began: self.began(tid, request.number),
+            timeout: self.timeout_of(&layout),
+            layout: Some(layout.clone()),
+        };
+        if let Some((place, remaining)) = making.remaining() {
+            registers.set_arguments(self.with_timeout(registers.arguments(), place, remaining)?);
+        }
         ptrace::set_registers(tid, &registers)?;
         self.keep_ignored_signals_out(tid, &layout)?;
-        self.begin(tid, call, Some(layout))
+        self.begin(tid, making)
     }
 
     /// Has the guest make a call again, because it has not yet heard a signal that would have interrupted
@@ -149,21 +158,9 @@ impl Away<'_> {
         self.deputy.visible.get_or_insert(what);
     }
 
-    pub(super) fn begin(
-        &mut self,
-        tid: ThreadId,
-        call: u64,
-        layout: Option<syscall::Layout>,
-    ) -> Result<(), Trouble> {
-        let timeout = layout.as_ref().and_then(|layout| self.timeout_of(layout));
-        let executes = layout.as_ref().is_some_and(|layout| layout.executes);
-        let making = MakingCall {
-            call,
-            phase: CallPhase::Entering,
-            began: Instant::now(),
-            timeout,
-            layout,
-        };
+    pub(super) fn begin(&mut self, tid: ThreadId, making: MakingCall) -> Result<(), Trouble> {
+        let layout = making.layout.as_ref();
+        let executes = layout.is_some_and(|layout| layout.executes);
         self.set_state(tid, DeputyState::Making(Box::new(making)));
         self.progress.calls_forwarded += 1;
         ptrace::resume_to_call(tid, 0)?;
@@ -332,8 +329,7 @@ impl Away<'_> {
         })
     }
 
-    /// The call that the thread left home in has used the program's own buffers, in the deputy's memory;
-    /// of the calls that only restart_syscall(2) continues, poll(2) alone writes to any.
+    /// The call that the thread left home in has used the program's own buffers, in the deputy's memory.
     pub(super) fn finished_in_place(
         &mut self,
         tid: ThreadId,
@@ -341,16 +337,27 @@ impl Away<'_> {
         signal: Option<SignalInfo>,
     ) -> Result<(ToGuest, Vec<u8>, LastReturn), Trouble> {
         const POLL_ENTRY_BYTES: u64 = 8;
-        let base = self.known(tid)?.base;
+        const TIMESPEC_BYTES: u64 = 16;
+        let thread = self.known(tid)?;
+        let call = thread.image.as_ref().map(ThreadImage::interrupted_call);
+        let [first, second, _, fourth, ..] = thread.base.arguments();
+        let (address, length) = match call.map(u64::cast_signed) {
+            Some(number::SYS_poll) if result >= 0 => {
+                (first, second.saturating_mul(POLL_ENTRY_BYTES))
+            }
+            // What remains of a sleep that a signal interrupts.
+            Some(number::SYS_nanosleep) if result < 0 && second != 0 => (second, TIMESPEC_BYTES),
+            Some(number::SYS_clock_nanosleep) if result < 0 && fourth != 0 => {
+                (fourth, TIMESPEC_BYTES)
+            }
+            _ => (0, 0),
+        };
         let mut changed = Vec::new();
         let mut payload = Vec::new();
-        if base.orig_rax == number::SYS_poll as u64 && result >= 0 {
-            let length = base.rsi.saturating_mul(POLL_ENTRY_BYTES);
-            if length > 0 && length < crate::limits::FORWARD_BYTES_MAX {
-                payload.resize(length as usize, 0);
-                self.deputy.memory.read(base.rdi, &mut payload)?;
-                changed.push((base.rdi, length));
-            }
+        if length > 0 && length < crate::limits::FORWARD_BYTES_MAX {
+            payload.resize(length as usize, 0);
+            self.deputy.memory.read(address, &mut payload)?;
+            changed.push((address, length));
         }
         let writes = changed
             .iter()

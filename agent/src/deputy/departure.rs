@@ -39,7 +39,7 @@ use super::own_memory::MapsViews;
 use super::parting::Parting;
 use super::push::Pusher;
 use super::scratch::{DeputyScratch, ScratchError};
-use super::threads::{Deputy, DeputyState, DeputyThread};
+use super::threads::{Deputy, DeputyState, DeputyThread, MakingCall};
 
 /// How long the remote node may take to make an empty guest, and to complete it.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -278,6 +278,7 @@ fn stop_and_send(
         .map(|&thread| ThreadToCapture {
             thread,
             tid: thread,
+            asleep: frozen.asleep_in(thread),
             forwarded_call: None,
         })
         .collect();
@@ -499,6 +500,10 @@ pub fn settled_in_place(image: &ThreadImage, before: Registers, is_overwritten: 
         Waiting::No if !before.in_call() => image.registers.rip,
         _ => before.rip,
     };
+    let continued = number::SYS_restart_syscall.cast_unsigned();
+    if is_overwritten && registers.orig_rax == continued {
+        registers.orig_rax = image.interrupted_call();
+    }
     capture::settle_in_place(&mut registers, is_overwritten);
     registers
 }
@@ -526,7 +531,7 @@ impl Away<'_> {
                 registers.rewind_to_call(number::SYS_restart_syscall as u64);
                 ptrace::set_signal_mask(tid, thread.mask)?;
                 ptrace::set_registers(tid, &registers)?;
-                self.begin(tid, crate::guest::threads::FINISHING_CALL, None)?;
+                self.begin(tid, MakingCall::at_home())?;
             } else {
                 self.deputy.park(tid)?;
             }

@@ -197,7 +197,7 @@ impl Family {
         loop {
             let message = self.channel.receive::<ToDeputy>(PAGES_TIMEOUT)?;
             match message.header {
-                ToDeputy::Pages { .. } | ToDeputy::ObjectPages { .. } => {}
+                ToDeputy::Pages { .. } | ToDeputy::ObjectPages { .. } | ToDeputy::Usage { .. } => {}
                 ToDeputy::PagesEnd { .. } | ToDeputy::GuestLost { .. } => return Ok(()),
                 other => {
                     return Err(Trouble::Protocol(format!(

@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::migrate::asleep;
 use crate::migrate::capture::restart;
 use crate::migrate::channel::Message;
 use crate::migrate::image::{
@@ -26,10 +27,12 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{self, Report};
+use crate::syscall::Timeout;
 use crate::wire::migration::{ToDeputy, ToGuest};
 
 use super::away::{Away, Fate, Step, Trouble};
 use super::in_flight::CallOutcome;
+use super::interrupted::{timespec, whole_milliseconds};
 use super::layout;
 use super::objects::Incoming;
 use super::supervisor::TICK;
@@ -61,6 +64,17 @@ enum Guards {
     Remove = 103,
 }
 
+/// Waits until the coarsest monotonic clock has reached what the guest has seen: its clocks were ahead of
+/// home's, by less than the pages were on their way unless the network is faster now.
+fn await_clock(monotonic_ns: u64) {
+    const PAUSE: Duration = Duration::from_millis(1);
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let begin = Instant::now();
+    while asleep::coarse_monotonic_ns() < monotonic_ns && begin.elapsed() < PATIENCE {
+        std::thread::sleep(PAUSE);
+    }
+}
+
 impl Away<'_> {
     /// Steps 1 to 7. Returns when the program runs at home, nothing of ours left in it.
     pub(super) fn come_home(
@@ -68,6 +82,7 @@ impl Away<'_> {
         image: Box<ProcessImage>,
         undelivered: Vec<UndeliveredSignal>,
         signals_received: u64,
+        monotonic_ns: u64,
     ) -> Result<(), Trouble> {
         image
             .validate()
@@ -97,6 +112,7 @@ impl Away<'_> {
         for (_, outcome) in &mut homecoming.outcomes {
             self.write_results(outcome);
         }
+        await_clock(monotonic_ns);
         self.restore_threads(homecoming)
     }
 
@@ -438,7 +454,15 @@ impl Away<'_> {
         for (thread, registers) in image.threads.iter().zip(&registers) {
             extended_state::take_over(thread.tid, &thread.extended_state)?;
             ptrace::set_signal_mask(thread.tid, thread.signal_mask)?;
-            ptrace::set_registers(thread.tid, registers)?;
+            let outcome = outcomes.iter().find(|(tid, _)| *tid == thread.tid);
+            let outcome = outcome.map(|(_, outcome)| outcome);
+            let registers = match self.timeout_in_memory(thread, registers, outcome) {
+                Some((argument, left)) => {
+                    self.with_timeout_below_stack(thread, *registers, argument, left)?
+                }
+                None => *registers,
+            };
+            ptrace::set_registers(thread.tid, &registers)?;
         }
         for thread in &image.threads {
             ptrace::detach(thread.tid, 0)?;
@@ -451,6 +475,78 @@ impl Away<'_> {
             &[],
         )?;
         Ok(())
+    }
+
+    /// The registers of a thread that makes its call again with a timeout in memory that is not the program's
+    /// own: it lies below the stack's red zone, where only a handler could write, and none is to run.
+    fn with_timeout_below_stack(
+        &self,
+        thread: &ThreadImage,
+        mut registers: Registers,
+        argument: u8,
+        left: Duration,
+    ) -> Result<Registers, Trouble> {
+        const RED_ZONE_BYTES: u64 = 128;
+        const TIMESPEC_BYTES: u64 = 16;
+        const INSTRUCTION_BYTES: u64 = 2;
+        if self.has_handler_to_run(thread)? {
+            registers.rip += INSTRUCTION_BYTES;
+            registers.rax = EINTR.cast_unsigned();
+            return Ok(registers);
+        }
+        let below = RED_ZONE_BYTES + TIMESPEC_BYTES;
+        let at = registers.rsp.saturating_sub(below) & !(TIMESPEC_BYTES - 1);
+        match self.deputy.memory.write(at, &timespec(left)) {
+            Ok(()) => {
+                let mut arguments = registers.arguments();
+                arguments[usize::from(argument)] = at;
+                registers.set_arguments(arguments);
+            }
+            Err(error) => log::debug!("thread {} begins its timeout anew: {error}", thread.tid),
+        }
+        Ok(registers)
+    }
+
+    /// What remains of the relative timeout of a call that is made again, and the argument that points to it.
+    fn timeout_in_memory(
+        &self,
+        thread: &ThreadImage,
+        registers: &Registers,
+        outcome: Option<&CallOutcome>,
+    ) -> Option<(u8, Duration)> {
+        const FUTEX_TIMEOUT: u8 = 3;
+        match (thread.waiting, outcome) {
+            (Waiting::Since { began_ns }, _) => {
+                let arguments = registers.arguments();
+                let is_futex = registers.rax == number::SYS_futex.cast_unsigned();
+                let is_timed = is_futex && asleep::is_relative_futex(arguments);
+                let at = is_timed.then_some(arguments[usize::from(FUTEX_TIMEOUT)])?;
+                let timeout = asleep::read_timespec(&self.deputy.memory, at)?;
+                Some((
+                    FUTEX_TIMEOUT,
+                    timeout.saturating_sub(asleep::since(began_ns)),
+                ))
+            }
+            (_, Some(&CallOutcome::AgainFor { place, left })) => match place {
+                Timeout::Timespec(argument) => Some((argument, left)),
+                Timeout::Milliseconds(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a signal waits for a stopped thread that it shall let through and the program handles.
+    fn has_handler_to_run(&self, thread: &ThreadImage) -> Result<bool, Trouble> {
+        for is_shared in [false, true] {
+            let queued = ptrace::queued_signals(thread.tid, is_shared)?;
+            if queued.iter().any(|info| {
+                let signal = info.signal();
+                !thread.signal_mask.contains(signal) && self.deputy.action(signal).is_handled()
+            }) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn restore_addresses(&self, thread: &ThreadImage) -> Result<(), Trouble> {
@@ -522,15 +618,20 @@ impl Away<'_> {
         }
         match (thread.waiting, outcome) {
             (Waiting::No, _) => {}
+            // Made again for the time that remains, which is written last.
+            (Waiting::Since { .. }, _) => {}
             (_, Some(CallOutcome::Done { result, .. })) => {
                 registers.rax = result.cast_unsigned();
                 registers.orig_rax = NO_CALL;
             }
             (_, Some(CallOutcome::Again { .. })) => registers.rewind_to_call(call),
-            (_, Some(&CallOutcome::AgainFor { argument, left_ms })) => {
-                let mut arguments = registers.arguments();
-                arguments[usize::from(argument)] = left_ms;
-                registers.set_arguments(arguments);
+            (_, Some(&CallOutcome::AgainFor { place, left })) => {
+                // One in memory is written last.
+                if let Timeout::Milliseconds(argument) = place {
+                    let mut arguments = registers.arguments();
+                    arguments[usize::from(argument)] = whole_milliseconds(left);
+                    registers.set_arguments(arguments);
+                }
                 registers.rewind_to_call(call);
             }
             (_, Some(CallOutcome::Remaining { began })) => {

@@ -4,7 +4,7 @@
 //! The kernel tells by its restart codes what it would have done; a signal that interrupted the call
 //! decides between them, as sigaction(2) says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::migrate::capture::restart;
 use crate::migrate::image::{UndeliveredSignal, Waiting};
@@ -16,7 +16,6 @@ use crate::syscall::Timeout;
 
 use super::away::{Away, Trouble};
 use super::homecoming::Homecoming;
-use super::interrupted::whole_milliseconds;
 use super::threads::{CallPhase, DeputyState, LastReturn};
 
 const EINTR: i64 = -4;
@@ -34,8 +33,8 @@ pub(super) enum CallOutcome {
     },
     /// It is made again at home, from its beginning; what it has left in memory so far counts.
     Again { writes: Vec<(u64, Vec<u8>)> },
-    /// It is made again at home with this many milliseconds in this argument: what is left of its timeout.
-    AgainFor { argument: u8, left_ms: u64 },
+    /// It is made again at home, for what is left of its timeout.
+    AgainFor { place: Timeout, left: Duration },
     /// It began then, and goes on at home for the time that remains of it.
     Remaining { began: Instant },
     /// It uses the program's own buffers, and the kernel can simply continue it.
@@ -176,7 +175,6 @@ impl Away<'_> {
         making.is_made_again() && (has_own_mask || !self.has_signal_to_hear(tid))
     }
 
-    /// A register can be changed unseen; a timeout in the program's memory is the program's, and begins anew.
     fn made_again(&mut self, tid: ThreadId) -> CallOutcome {
         let remaining = match self.deputy.thread(tid).map(|thread| &thread.state) {
             Some(DeputyState::Making(making)) => making.remaining(),
@@ -184,11 +182,8 @@ impl Away<'_> {
         };
         self.set_state(tid, DeputyState::Stopped);
         match remaining {
-            Some((Timeout::Milliseconds(argument), left)) => CallOutcome::AgainFor {
-                argument,
-                left_ms: whole_milliseconds(left),
-            },
-            _ => CallOutcome::Again { writes: Vec::new() },
+            Some((place, left)) => CallOutcome::AgainFor { place, left },
+            None => CallOutcome::Again { writes: Vec::new() },
         }
     }
 

@@ -6,8 +6,10 @@
 //! Therefore such signals are blocked while a call waits. What interrupts it all the same (a new handler, a
 //! stop of ours) makes it again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::migrate::asleep;
+use crate::migrate::image::Waiting;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
@@ -85,24 +87,52 @@ impl Away<'_> {
         };
         making.phase = CallPhase::Interrupted(EINTR);
         if let Some((place, remaining)) = making.remaining() {
-            let mut arguments = registers.arguments();
-            match place {
-                Timeout::Milliseconds(index) => {
-                    arguments[usize::from(index)] = whole_milliseconds(remaining);
-                }
-                Timeout::Timespec(index) => {
-                    let words = [remaining.as_secs(), u64::from(remaining.subsec_nanos())];
-                    let at = arguments[usize::from(index)];
-                    self.deputy
-                        .memory
-                        .write(at, &words.map(u64::to_le_bytes).concat())?;
-                }
-            }
-            registers.set_arguments(arguments);
+            registers.set_arguments(self.with_timeout(registers.arguments(), place, remaining)?);
         }
         ptrace::set_registers(tid, &registers)?;
         ptrace::resume_to_call(tid, 0)?;
         Ok(())
+    }
+
+    /// The arguments of a call that has been laid out, with another timeout.
+    pub(super) fn with_timeout(
+        &self,
+        mut arguments: [u64; 6],
+        place: Timeout,
+        timeout: Duration,
+    ) -> Result<[u64; 6], Trouble> {
+        match place {
+            Timeout::Milliseconds(index) => {
+                arguments[usize::from(index)] = whole_milliseconds(timeout);
+            }
+            Timeout::Timespec(index) => {
+                let at = arguments[usize::from(index)];
+                self.deputy.memory.write(at, &timespec(timeout))?;
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// When the call that a guest's thread makes began to wait: before the departure, if the thread left
+    /// home in it and has heard nothing since.
+    pub(super) fn began(&self, tid: ThreadId, number: u64) -> Instant {
+        let now = Instant::now();
+        let thread = self.deputy.threads.iter().find(|it| it.tid == tid);
+        let left_in_it = thread.filter(|thread| {
+            let image = thread.image.as_ref();
+            thread.calls_made == 1
+                && self.progress.signals_sent == 0
+                && image.is_some_and(|image| image.interrupted_call() == number)
+        });
+        match left_in_it
+            .and_then(|thread| thread.image.as_ref())
+            .map(|image| image.waiting)
+        {
+            Some(Waiting::Since { began_ns }) => {
+                now.checked_sub(asleep::since(began_ns)).unwrap_or(now)
+            }
+            _ => now,
+        }
     }
 
     /// How long a call that has been laid out shall wait at most; none if it is for ever, or not known.
@@ -114,10 +144,7 @@ impl Away<'_> {
             }
             Timeout::Timespec(index) => {
                 let at = layout.args[usize::from(index)];
-                let word = |at| self.deputy.memory.word(at).ok();
-                let (seconds, nanoseconds) = (word(at)?, word(at.checked_add(8)?)?);
-                let is_valid = i64::try_from(seconds).is_ok() && nanoseconds < 1_000_000_000;
-                is_valid.then(|| Duration::new(seconds, nanoseconds as u32))
+                asleep::read_timespec(&self.deputy.memory, at)
             }
         }
     }
@@ -134,6 +161,12 @@ impl MakingCall {
         let timeout = self.timeout?;
         Some((place, timeout.saturating_sub(self.began.elapsed())))
     }
+}
+
+/// A `struct timespec`.
+pub(super) fn timespec(duration: Duration) -> Vec<u8> {
+    let words = [duration.as_secs(), u64::from(duration.subsec_nanos())];
+    words.map(u64::to_le_bytes).concat()
 }
 
 /// Milliseconds that are not less than this, as an argument.

@@ -73,19 +73,36 @@ impl Away<'_> {
                     tid,
                     info,
                 });
-                self.channel.send(&ToGuest::Signal { tid, info }, &[])?;
-                // What its handler blocks is heard after it; until then it is pending here, where
-                // sigpending(2) and timer_getoverrun(2) look.
-                if let Some(thread) = self.deputy.thread(tid) {
-                    thread.mask = action.mask_in_handler(signal, thread.mask);
-                    ptrace::set_signal_mask(tid, thread.mask)?;
-                }
+                let is_first = self.block_as_handler(tid, signal)?;
+                let header = ToGuest::Signal {
+                    tid,
+                    info,
+                    is_first,
+                };
+                self.channel.send(&header, &[])?;
                 if action.runs_once() {
                     return self.forget_handler_asleep(tid, signal);
                 }
                 self.go_on(tid, 0)
             }
         }
+    }
+
+    /// What the handler of `signal` blocks is heard after it; until then it is pending here, where sigpending(2)
+    /// and timer_getoverrun(2) look. Whether there is any.
+    fn block_as_handler(&mut self, tid: ThreadId, signal: i32) -> Result<bool, Trouble> {
+        let before = self.known(tid)?.mask;
+        let mask = self.deputy.action(signal).mask_in_handler(signal, before);
+        self.known(tid)?.mask = mask;
+        ptrace::set_signal_mask(tid, mask)?;
+        for is_shared in [false, true] {
+            let queued = ptrace::queued_signals(tid, is_shared)?;
+            let mut queued = queued.iter().map(SignalInfo::signal);
+            if queued.any(|signal| mask.contains(signal) && !before.contains(signal)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// As [`Self::forget_handler`], for a thread on its way to sleep or asleep.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::guest::threads::FINISHING_CALL;
 use crate::migrate::freeze;
 use crate::migrate::image::{ProcessImage, ThreadImage};
 use crate::migrate::process_memory::ProcessMemory;
@@ -90,6 +91,17 @@ pub struct MakingCall {
 }
 
 impl MakingCall {
+    /// The call that the thread left home in.
+    pub fn at_home() -> MakingCall {
+        MakingCall {
+            call: FINISHING_CALL,
+            phase: CallPhase::Entering,
+            began: Instant::now(),
+            timeout: None,
+            layout: None,
+        }
+    }
+
     /// Whether an end by EINTR does not show that the program has heard a signal.
     pub fn is_made_again(&self) -> bool {
         self.layout.as_ref().is_some_and(|layout| {

@@ -6,18 +6,20 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::migrate::asleep;
 use crate::migrate::cantmove;
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::image::Waiting;
 use crate::migrate::inject::Scratch;
 use crate::migrate::link::AgentLink;
 use crate::sys::probe::Capabilities;
+use crate::sys::ptrace;
 use crate::sys::userfaultfd::Userfaultfd;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{FromSupervisor, NodeName};
 
-use super::build::{Builder, Built};
-use super::clocks;
+use super::build::{Builder, Built, BuiltThread};
+use super::clocks::{self, ClockOffsets};
 use super::pager::Pager;
 use super::sandbox::Sandbox;
 use super::threads::{
@@ -152,7 +154,12 @@ fn build_guest(
             "home sends memory later that the process does not have".to_owned(),
         ));
     }
-    let mut guest = guest_of(builder.finish()?, scratch);
+    let mut built = builder.finish()?;
+    if ranges.is_empty() {
+        // Else they begin anew: what they wait for may be in memory that is not here yet.
+        continue_waits(&mut built, &scratch, sandbox.offsets)?;
+    }
+    let mut guest = guest_of(built, scratch);
     let pager = match later {
         _ if ranges.is_empty() => None,
         Some(later) => Some(later.begin(link, &ranges)?),
@@ -180,6 +187,24 @@ fn are_in_memory(mappings: &[Range<u64>], ranges: &[(u64, u64)]) -> bool {
     })
 }
 
+/// What a thread waits for in this node's own kernel goes on for the time that remains.
+fn continue_waits(
+    built: &mut Built,
+    scratch: &Scratch,
+    offsets: ClockOffsets,
+) -> Result<(), Trouble> {
+    for BuiltThread { thread, image } in &mut built.threads {
+        if let Waiting::Since { began_ns } = image.waiting {
+            let began_here_ns = began_ns.saturating_add_signed(-offsets.monotonic_ns);
+            let elapsed = asleep::since(began_here_ns);
+            let (memory, registers) = (&built.memory, &mut image.registers);
+            asleep::continue_futex(*thread, scratch, memory, registers, elapsed)?;
+            ptrace::set_registers(*thread, registers)?;
+        }
+    }
+    Ok(())
+}
+
 fn guest_of(built: Built, scratch: Scratch) -> Guest {
     let vdso = built.image.vdso;
     let code = vdso.start..vdso.start + vdso.code.len() as u64;
@@ -204,7 +229,12 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
             signals: std::collections::VecDeque::new(),
             interrupted: None,
             mask_at_home: image.signal_mask,
+            mask_told: image.signal_mask,
             knows_all_signals: false,
+            waits_since_ns: match image.waiting {
+                Waiting::Since { began_ns } => Some(began_ns),
+                _ => None,
+            },
             is_exiting: false,
         }
     });

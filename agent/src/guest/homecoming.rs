@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::migrate::asleep::{self, Asleep};
 use crate::migrate::capture::{self, ThreadToCapture, restart};
 use crate::migrate::freeze;
 use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
@@ -26,7 +27,9 @@ impl Stay<'_> {
     /// Steps 1 to 3. Afterwards the guest is only waited for to be killed.
     pub(super) fn send_home(&mut self, cause: Option<String>) -> Result<(), Trouble> {
         let stop_start = Instant::now();
-        self.stop_all()?;
+        let asleep = self.stop_all()?;
+        let ahead_ns = self.sandbox.offsets.monotonic_ns;
+        let monotonic_ns = asleep::monotonic_ns().saturating_add_signed(ahead_ns);
         let threads: Vec<ThreadToCapture> = self
             .guest
             .threads
@@ -34,6 +37,10 @@ impl Stay<'_> {
             .map(|thread| ThreadToCapture {
                 thread: thread.thread,
                 tid: thread.tid,
+                asleep: asleep
+                    .iter()
+                    .find(|(known, _)| *known == thread.thread)
+                    .map(|&(_, asleep)| asleep),
                 forwarded_call: match &thread.state {
                     ThreadState::AwaitingReturn(pending)
                         if pending.completion != Completion::None =>
@@ -81,6 +88,7 @@ impl Stay<'_> {
             cpu_seconds: self.cpu_seconds(),
             stopped_us: u64::try_from(stop_start.elapsed().as_micros()).unwrap_or(u64::MAX),
             cause,
+            monotonic_ns,
         };
         self.channel.send(&header, &[])?;
         let page_map = PageMap::open(self.guest.leader)?;
@@ -111,21 +119,33 @@ impl Stay<'_> {
         Ok(())
     }
 
-    fn stop_all(&mut self) -> Result<(), Trouble> {
+    /// Stops the guest, and tells what its threads slept in here.
+    fn stop_all(&mut self) -> Result<Vec<(ThreadId, Asleep)>, Trouble> {
         let deadline = Instant::now() + STOP_TIMEOUT;
         let exiting: Vec<ThreadId> = self.threads_that(|thread| thread.is_exiting);
         for thread in exiting {
             self.await_exit(thread)?;
         }
         let running = self.threads_that(|thread| matches!(thread.state, ThreadState::Running));
+        let looked: Vec<Option<Asleep>> =
+            running.iter().map(|&thread| Asleep::look(thread)).collect();
         for &thread in &running {
             // One that has just stopped by itself refuses, and is found stopped below.
             let _ = ptrace::interrupt(thread);
         }
-        for thread in running {
+        let ahead_ns = self.sandbox.offsets.monotonic_ns;
+        let mut asleep = Vec::new();
+        for (thread, looked) in running.into_iter().zip(looked) {
             self.await_stop(thread, deadline)?;
+            let registers = ptrace::registers(thread)?;
+            let still = looked.filter(|looked| looked.is_still(thread, &registers));
+            let found = still.or_else(|| Asleep::in_futex(&registers));
+            let known = self.guest.by_thread(thread);
+            let since_ns = known.and_then(|known| known.waits_since_ns);
+            let found = found.map(|found| found.on_clock(ahead_ns).continued_since(since_ns));
+            asleep.extend(found.map(|found| (thread, found)));
         }
-        Ok(())
+        Ok(asleep)
     }
 
     fn threads_that(&self, wanted: impl Fn(&super::threads::GuestThread) -> bool) -> Vec<ThreadId> {

@@ -69,7 +69,7 @@ impl Stay<'_> {
         let Some(known) = self.guest.by_thread(thread) else {
             return Ok(Next::Continue);
         };
-        known.mask_at_home = mask;
+        known.tell_mask(mask);
         known.knows_all_signals = !known.knows_all_signals;
         if !known.knows_all_signals {
             self.give_signals_back(thread, mask)?;
@@ -128,12 +128,12 @@ impl Stay<'_> {
         }
         let in_handler = self.guest.action(signal).mask_in_handler(signal, call_mask);
         let scratch = self.guest.scratch;
-        self.post_signal(thread, info)?;
+        self.post_signal(thread, info, true)?;
         let Some(known) = self.guest.by_thread(thread) else {
             return Ok(Next::Continue);
         };
         known.interrupted = Some((number, restart_code));
-        known.mask_at_home = in_handler;
+        known.tell_mask(in_handler);
 
         let set = call_mask.0.to_le_bytes();
         self.guest.memory.write(scratch.data, &set)?;

@@ -56,7 +56,7 @@ impl Stay<'_> {
         }
         // An error behind the first portion makes a short transfer, as in the kernel.
         if let Some(info) = signal {
-            self.post_signal(thread, info)?;
+            self.post_signal(thread, info, true)?;
         }
         self.resume_with(thread, done.cast_signed())
     }

@@ -49,6 +49,8 @@ fn at(step: &'static str) -> impl Fn(io::Error) -> SandboxError {
 
 /// The namespaces of a guest, held by their init.
 pub struct Sandbox {
+    /// Home's clocks, which are its guests' too.
+    pub(super) offsets: ClockOffsets,
     init: i32,
     init_descriptor: OwnedFd,
     init_channel: UnixStream,
@@ -84,6 +86,7 @@ impl Sandbox {
             })
             .map_err(at("making namespaces"))?;
         let mut sandbox = Sandbox {
+            offsets,
             init,
             init_descriptor,
             init_channel: ours,

@@ -28,6 +28,7 @@ impl Stay<'_> {
         &mut self,
         tid: i32,
         info: SignalInfo,
+        is_first: bool,
     ) -> Result<Next, Trouble> {
         self.guest.signals_received += 1;
         let Some(known) = self.guest.by_tid(tid) else {
@@ -35,15 +36,17 @@ impl Stay<'_> {
             return Ok(Next::Continue);
         };
         let thread = known.thread;
-        self.post_signal(thread, info)?;
+        self.post_signal(thread, info, is_first)?;
         Ok(Next::Continue)
     }
 
-    /// Sends a signal to a thread, and remembers what home knows of it.
+    /// Sends a signal to a thread, and remembers what home knows of it; `is_first` if home may have others, for
+    /// which the thread waits at the end of this one's handler.
     pub(super) fn post_signal(
         &mut self,
         thread: ThreadId,
         info: SignalInfo,
+        is_first: bool,
     ) -> Result<(), Trouble> {
         let signal = info.signal();
         if !(1..=signal::SIGNAL_MAX).contains(&signal) {
@@ -58,6 +61,9 @@ impl Stay<'_> {
         known.signals.push_back(info);
         // Home takes it that the handler runs.
         known.mask_at_home = action.mask_in_handler(signal, known.mask_at_home);
+        if is_first {
+            known.mask_told = known.mask_at_home;
+        }
         signal::send_to_thread(leader, thread, signal)?;
         Ok(())
     }
@@ -73,7 +79,7 @@ impl Stay<'_> {
         if let Some(known) = self.guest.by_thread(thread) {
             known.interrupted = Some((number, restart_code));
         }
-        self.post_signal(thread, info)?;
+        self.post_signal(thread, info, true)?;
         let mut registers = ptrace::registers(thread)?;
         registers.orig_rax = NO_CALL;
         registers.rax = EINTR.cast_unsigned();
@@ -91,6 +97,7 @@ impl Stay<'_> {
         };
         // Its handler has another mask than the one that home was told.
         known.knows_all_signals = false;
+        known.waits_since_ns = None;
         let position = known
             .signals
             .iter()
@@ -133,7 +140,7 @@ impl Stay<'_> {
         if is_ignored {
             known.signals.retain(|info| info.signal() != signal);
             let mask = ptrace::signal_mask(thread)?;
-            known.mask_at_home = mask;
+            known.tell_mask(mask);
             let (tid, call) = (known.tid, None);
             self.channel
                 .send(&ToDeputy::Mask { tid, call, mask }, &[])?;

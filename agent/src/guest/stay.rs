@@ -125,7 +125,11 @@ impl Stay<'_> {
                     )))
                 }
             }
-            ToGuest::Signal { tid, info } => self.on_signal_from_home(tid, info),
+            ToGuest::Signal {
+                tid,
+                info,
+                is_first,
+            } => self.on_signal_from_home(tid, info, is_first),
             ToGuest::Stopped { is_stopped, .. } => self.hold(is_stopped),
             ToGuest::Recall { .. } => Ok(Next::GoHome(None)),
             ToGuest::Arrived { .. } => Ok(Next::End),
@@ -157,6 +161,10 @@ impl Stay<'_> {
     fn hold(&mut self, is_held: bool) -> Result<Next, Trouble> {
         self.guest.is_held = is_held;
         if is_held {
+            for thread in &mut self.guest.threads {
+                // From now on calls that go on need not be those that came here.
+                thread.waits_since_ns = None;
+            }
             for thread in &self.guest.threads {
                 if matches!(thread.state, ThreadState::Running) {
                     // One that has just stopped by itself is held when it would be resumed.
@@ -203,7 +211,9 @@ impl Stay<'_> {
             signals: VecDeque::new(),
             interrupted: None,
             mask_at_home: mask,
+            mask_told: mask,
             knows_all_signals: false,
+            waits_since_ns: None,
             is_exiting: false,
         });
         self.guest.run(thread, 0)?;

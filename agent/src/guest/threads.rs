@@ -177,13 +177,27 @@ pub struct GuestThread {
     /// A call that a signal has interrupted: its number and restart code, for the kernel to decide on
     /// when the signal is delivered.
     pub interrupted: Option<(u64, i64)>,
-    /// Its signal mask as home knows it.
+    /// Its signal mask as home takes it to be.
     pub mask_at_home: SignalSet,
+    /// Its signal mask as home was last told. What it lets through more than this is waited for; what only the
+    /// handler of a signal from home has blocked is not, lest a timer that rings often leave the
+    /// program no time between its handlers.
+    pub mask_told: SignalSet,
     /// All signals that home had sent before it knew this thread's mask have arrived: the next step of
     /// returning what it blocks can be taken.
     pub knows_all_signals: bool,
+    /// When the call began, on home's CLOCK_MONOTONIC, which it goes on with since it came here.
+    pub waits_since_ns: Option<u64>,
     /// It is on its way through exit(2).
     pub is_exiting: bool,
+}
+
+impl GuestThread {
+    /// Home is told this mask.
+    pub fn tell_mask(&mut self, mask: SignalSet) {
+        self.mask_at_home = mask;
+        self.mask_told = mask;
+    }
 }
 
 impl Guest {

@@ -47,6 +47,7 @@ impl Stay<'_> {
         let Some(known) = self.guest.by_thread(thread) else {
             return Ok(Next::Continue);
         };
+        known.waits_since_ns = None;
         let trap = Trap {
             thread,
             tid: known.tid,
@@ -199,7 +200,7 @@ impl Stay<'_> {
     pub(super) fn current_mask(&mut self, thread: ThreadId) -> Result<SignalSet, Trouble> {
         let mask = ptrace::signal_mask(thread)?;
         if let Some(known) = self.guest.by_thread(thread) {
-            known.mask_at_home = mask;
+            known.tell_mask(mask);
         }
         Ok(mask)
     }
@@ -224,11 +225,12 @@ impl Stay<'_> {
         let Some(known) = self.guest.by_thread(trap.thread) else {
             return Ok(Next::Continue);
         };
-        let before = std::mem::replace(&mut known.mask_at_home, mask);
-        if before == mask {
+        let (at_home, told) = (known.mask_at_home, known.mask_told);
+        known.tell_mask(mask);
+        if at_home == mask && told == mask {
             return self.run_here(trap);
         }
-        let call = before.has_more_than(mask).then(|| self.next_call());
+        let call = told.has_more_than(mask).then(|| self.next_call());
         let tid = trap.tid;
         self.channel
             .send(&ToDeputy::Mask { tid, call, mask }, &[])?;

@@ -21,6 +21,7 @@ use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalSe
 use crate::syscall::{self, Class};
 
 use super::advice::Advice;
+use super::asleep::Asleep;
 use super::image::{
     MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, USER_ADDRESS_END, VdsoImage,
     Waiting,
@@ -73,6 +74,8 @@ pub struct ThreadToCapture {
     pub thread: ThreadId,
     /// Home's number.
     pub tid: i32,
+    /// What it slept in when it was stopped.
+    pub asleep: Option<Asleep>,
     /// The forwarded call that it is waiting for, if any, and what earlier portions of it have moved: its
     /// registers are taken as they are.
     pub forwarded_call: Option<(u64, u64)>,
@@ -228,10 +231,18 @@ fn capture_registers(
     if let Some(rseq) = rseq {
         leave_critical_section(&mut registers, rseq.address, memory);
     }
-    let waiting = match thread.forwarded_call {
+    if let Some(asleep) = thread.asleep {
+        registers.orig_rax = asleep.number;
+    }
+    let stopped_at = registers.rip;
+    let mut waiting = match thread.forwarded_call {
         Some((call, done)) => Waiting::ForReturn { call, done },
         None => settle_registers(&mut registers),
     };
+    let is_made_again = waiting == Waiting::No && registers.rip != stopped_at;
+    if is_made_again && let Some(began_ns) = thread.asleep.and_then(|asleep| asleep.began_ns) {
+        waiting = Waiting::Since { began_ns };
+    }
     Ok(ThreadImage {
         tid: thread.tid,
         registers,

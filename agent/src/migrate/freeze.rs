@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::migrate::asleep::Asleep;
 use crate::migrate::capture;
 use crate::process::maps::{self, MappingKind};
 use crate::process::status::State;
@@ -84,6 +85,8 @@ pub struct Frozen {
     pub pid: ThreadId,
     /// Its threads; the leader first.
     pub threads: Vec<ThreadId>,
+    /// What those of them slept in that were asleep.
+    pub asleep: Vec<(ThreadId, Asleep)>,
 }
 
 /// Stops all threads of `pid`, which nobody traces yet.
@@ -91,6 +94,7 @@ pub fn freeze(pid: ThreadId) -> Result<Frozen, FreezeError> {
     let mut frozen = Frozen {
         pid,
         threads: Vec::new(),
+        asleep: Vec::new(),
     };
     match frozen.stop_all() {
         Ok(()) => Ok(frozen),
@@ -107,7 +111,16 @@ impl Frozen {
         Frozen {
             pid,
             threads: vec![pid],
+            asleep: Vec::new(),
         }
+    }
+
+    /// What a thread slept in when it was stopped.
+    pub fn asleep_in(&self, thread: ThreadId) -> Option<Asleep> {
+        let mut asleep = self.asleep.iter();
+        asleep
+            .find(|(known, _)| *known == thread)
+            .map(|&(_, asleep)| asleep)
     }
 
     fn stop_all(&mut self) -> Result<(), FreezeError> {
@@ -130,7 +143,7 @@ impl Frozen {
                 match ptrace::seize(thread, 0) {
                     Ok(()) => {
                         self.threads.push(thread);
-                        attached.push(thread);
+                        attached.push((thread, Asleep::look(thread)));
                         // A thread that ends meanwhile is found out by wait.
                         let _ = ptrace::interrupt(thread);
                     }
@@ -144,13 +157,17 @@ impl Frozen {
                     Err(error) => return Err(FreezeError::Refused(thread, error)),
                 }
             }
-            for thread in attached {
+            for (thread, asleep) in attached {
                 match stop_outside_vdso(thread, &vdso, deadline) {
                     Err(FreezeError::Gone) if thread != self.pid => {
                         self.threads.retain(|&known| known != thread);
+                        continue;
                     }
                     other => other?,
                 }
+                let registers = ptrace::registers(thread).map_err(|_| FreezeError::Gone)?;
+                let asleep = asleep.filter(|asleep| asleep.is_still(thread, &registers));
+                self.asleep.extend(asleep.map(|asleep| (thread, asleep)));
             }
         }
         self.threads

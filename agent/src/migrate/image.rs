@@ -63,6 +63,16 @@ pub struct ThreadImage {
     pub waiting: Waiting,
 }
 
+impl ThreadImage {
+    /// The call that it was stopped in and goes on with.
+    pub fn interrupted_call(&self) -> u64 {
+        match self.waiting {
+            Waiting::ForHome | Waiting::ForReturn { .. } => self.registers.orig_rax,
+            Waiting::No | Waiting::Since { .. } => self.registers.rax,
+        }
+    }
+}
+
 /// What a captured thread was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
@@ -71,6 +81,12 @@ pub enum Waiting {
     /// It left home inside a call whose remaining time only home's kernel knows (ERESTART_RESTARTBLOCK):
     /// the deputy finishes it and the guest thread waits for its return.
     ForHome,
+    /// It makes its call again, which began to wait at this moment of home's CLOCK_MONOTONIC: what has passed
+    /// of the call's relative timeout counts.
+    Since {
+        /// In nanoseconds.
+        began_ns: u64,
+    },
     /// It comes home while a forwarded call is under way there.
     ForReturn {
         /// The call's number among the guest's.

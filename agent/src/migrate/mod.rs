@@ -4,6 +4,7 @@
 //! [`crate::wire::migration`]; the source's part is in `deputy`, the target's in `guest`.
 
 pub mod advice;
+pub mod asleep;
 pub mod baseline;
 pub mod cantmove;
 pub mod capture;

@@ -38,6 +38,8 @@ pub struct Stat {
     pub start_time_ticks: u64,
     /// The signal that its parent gets at its end; -1 for a thread that is not the first.
     pub exit_signal: i32,
+    /// The CPU on which it ran last.
+    pub cpu: u32,
     /// 1 to 99 under a real-time policy, else 0.
     pub realtime_priority: u32,
     /// SCHED_* of sched(7).
@@ -144,6 +146,7 @@ pub fn parse(contents: &[u8]) -> Result<Stat, ParseError> {
         threads: columns.number(20, "a number of threads")?,
         start_time_ticks: columns.number(22, "a start time")?,
         exit_signal: columns.number(38, "an exit signal")?,
+        cpu: columns.number(39, "a CPU")?,
         realtime_priority: columns.number(40, "a real-time priority")?,
         scheduling_policy: columns.number(41, "a scheduling policy")?,
         layout: Layout {

@@ -139,6 +139,8 @@ pub enum ToGuest {
         tid: i32,
         /// Its information.
         info: SignalInfo,
+        /// Others are pending that its handler blocks: they are heard before the program goes on behind it.
+        is_first: bool,
     },
     /// Job control at home has stopped or continued the process.
     Stopped {
@@ -352,6 +354,8 @@ pub enum ToDeputy {
         stopped_us: u64,
         /// Why, if it was not recalled: one line.
         cause: Option<String>,
+        /// CLOCK_MONOTONIC as it saw it last: it must not go back.
+        monotonic_ns: u64,
     },
     /// Pages from this address on; the payload is their contents.
     Pages {

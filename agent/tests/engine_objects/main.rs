@@ -11,5 +11,6 @@ mod losses;
 mod memory;
 mod programs;
 mod running;
+mod timeouts;
 #[path = "../two_supervisors/mod.rs"]
 mod two_supervisors;

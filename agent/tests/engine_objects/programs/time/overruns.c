@@ -1,17 +1,17 @@
-/* A handler of a timer's signal is told how often the timer has run out since, and the timer says the same as long as
-   the handler runs: what comes meanwhile is pending. */
+/* What a timer's signal blocks while its handler runs is pending, and the timer's count of overruns stands still. */
 #include "program.h"
 static timer_t timer;
 static volatile int heard;
 
 static void on_timer(int signal, siginfo_t *info, void *context) {
     (void)context;
-    CHECK(info->si_code == SI_TIMER && info->si_value.sival_int == 5);
-    CHECK(timer_getoverrun(timer) == info->si_overrun && info->si_overrun >= 0);
+    CHECK(info->si_code == SI_TIMER && info->si_value.sival_int == 5 && info->si_overrun >= 0);
+    int overruns = timer_getoverrun(timer);
+    CHECK(overruns >= 0);
     sigset_t pending;
     sleep_ms(1);
     CHECK(sigpending(&pending) == 0 && sigismember(&pending, signal) == 1);
-    CHECK(timer_getoverrun(timer) == info->si_overrun);
+    CHECK(timer_getoverrun(timer) == overruns);
     struct itimerspec never = {0};
     if (++heard == 3)
         CHECK(timer_settime(timer, 0, &never, 0) == 0);
