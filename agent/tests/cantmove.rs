@@ -103,8 +103,14 @@ os.setresuid(1000, 1000, 1000)";
 }
 
 #[test]
-fn a_process_between_two_users_stays() {
-    assert_reasons("os.setresuid(0, 1000, 0)", &["mixed-credentials"]);
+fn a_process_between_two_users_can_move() {
+    assert_reasons("os.setresuid(0, 1000, 0)", &[]);
+}
+
+#[test]
+fn a_process_whose_children_will_be_in_another_namespace_stays() {
+    assert_reasons("check(libc.unshare(0x20000000))", &["pid-namespace"]);
+    assert_reasons("check(libc.unshare(0x80))", &["time-namespace"]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Observation {
         self.judge_program(&mut reasons);
         self.judge_credentials(&mut reasons);
         self.judge_namespaces(&mut reasons);
+        self.judge_addresses(&mut reasons);
         self.judge_threads(&mut reasons);
         self.judge_mappings(&mut reasons);
         self.judge_descriptors(&mut reasons);
@@ -125,39 +126,24 @@ impl Observation {
                 ),
             ));
         }
-        let (user, group) = (self.status.user, self.status.group);
-        if !user.is_uniform() || !group.is_uniform() {
-            reasons.push(reason(
-                "mixed-credentials",
-                format!(
-                    "it switches between users or groups (real uid {}, effective {}, saved {}; real \
-                     gid {}, effective {}, saved {}); it can move once it has settled for one",
-                    user.real, user.effective, user.saved, group.real, group.effective, group.saved
-                ),
-            ));
-        }
-        if user.real != 0 && self.status.capabilities.permitted != 0 && !secure {
-            let text = "it has capabilities beyond its user's rights; start it without them";
-            reasons.push(reason("capabilities", text));
-        }
     }
 
     fn judge_namespaces(&self, reasons: &mut Vec<Reason>) {
         if !self.namespaces.same_pid {
-            let text = "it lives in a pid namespace of its own (a container); run limosa inside it, \
-                        or the program outside";
+            let text = "it or its children live in a pid namespace of their own (a container); run limosa \
+                        inside it, or the program outside";
             reasons.push(reason("pid-namespace", text));
         }
         if !self.namespaces.same_time {
-            let text = "it lives in a time namespace of its own; start it outside";
+            let text = "it or its children live in a time namespace of their own; start it outside";
             reasons.push(reason("time-namespace", text));
         }
         if let Some(other) = self.shares_memory_with {
             reasons.push(reason(
                 "memory-of-two-processes",
                 format!(
-                    "it shares its memory with process {other}, as between vfork and exec; try again \
-                     when one of the two has gone on"
+                    "it shares its memory with process {other}, as between vfork and exec; it can move \
+                     when one of the two has ended or executed another program"
                 ),
             ));
         }
@@ -173,6 +159,14 @@ impl Observation {
                     self.personality
                 ),
             ));
+        }
+    }
+
+    fn judge_addresses(&self, reasons: &mut Vec<Reason>) {
+        if self.status.untag_mask != u64::MAX {
+            let text = "it keeps tags in its addresses (Linear Address Masking), which not every CPU \
+                        passes over; start it without";
+            reasons.push(reason("tagged-addresses", text));
         }
     }
 

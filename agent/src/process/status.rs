@@ -133,6 +133,8 @@ pub struct Status {
     pub no_new_privileges: bool,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp_mode: u32,
+    /// Bits of an address that count: others may be tags (Linear Address Masking); all on kernels without it.
+    pub untag_mask: u64,
     /// The kernel says that it is a thread of its own (from Linux 6.8; before, stat's flags tell).
     pub kernel_thread: bool,
 }
@@ -205,6 +207,7 @@ pub fn parse(contents: &[u8]) -> Result<Status, ParseError> {
         capabilities: rest.capabilities,
         no_new_privileges: rest.no_new_privileges,
         seccomp_mode: rest.seccomp_mode,
+        untag_mask: rest.untag_mask.unwrap_or(u64::MAX),
         kernel_thread: rest.kernel_thread,
     })
 }
@@ -220,6 +223,7 @@ struct Rest {
     capabilities: CapabilitySets,
     no_new_privileges: bool,
     seccomp_mode: u32,
+    untag_mask: Option<u64>,
     kernel_thread: bool,
 }
 
@@ -246,6 +250,10 @@ impl Rest {
             b"CapAmb" => self.capabilities.ambient = mask()?,
             b"NoNewPrivs" => self.no_new_privileges = number()? != 0,
             b"Seccomp" => self.seccomp_mode = number()?,
+            b"untag_mask" => {
+                let digits = value.strip_prefix(b"0x").unwrap_or(value);
+                self.untag_mask = Some(field::hexadecimal(digits).ok_or("a hexadecimal mask")?);
+            }
             b"Kthread" => self.kernel_thread = number()? != 0,
             _ => {}
         }

@@ -36,7 +36,7 @@ pub struct Observation {
     pub tracer: Option<Tracer>,
     /// How its namespaces compare with ours.
     pub namespaces: Namespaces,
-    /// Its parent or child that has the same memory (not a copy), if there is one.
+    /// Another process that has the same memory (not a copy), if there is one.
     pub shares_memory_with: Option<u32>,
     /// personality(2).
     pub personality: u32,
@@ -104,9 +104,9 @@ pub struct Tracer {
 /// How a process's namespaces compare with those of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Namespaces {
-    /// The same pid namespace.
+    /// The same pid namespace, for itself and for its children.
     pub same_pid: bool,
-    /// The same time namespace.
+    /// The same time namespace, for itself and for its children.
     pub same_time: bool,
 }
 
@@ -247,10 +247,12 @@ impl Observation {
             program: program(pid)?,
             tracer: tracer(&nothing.threads, supervisor),
             namespaces: Namespaces {
-                same_pid: same_namespace(pid, "pid")?,
-                same_time: same_namespace(pid, "time")?,
+                same_pid: same_namespace(pid, "pid", "pid")?
+                    && same_namespace(pid, "pid_for_children", "pid")?,
+                same_time: same_namespace(pid, "time", "time")?
+                    && same_namespace(pid, "time_for_children", "time")?,
             },
-            shares_memory_with: relative_with_same_memory(pid, nothing.status.parent)?,
+            shares_memory_with: other_with_same_memory(pid, nothing.status.parent)?,
             personality: personality(pid)?,
             ..nothing
         })
@@ -316,18 +318,20 @@ fn program(pid: u32) -> Result<Program, ExamineError> {
     })
 }
 
-/// Whether a process and this one are in the same namespace of a kind. Where the kernel has none of
-/// that kind, all processes are.
-fn same_namespace(pid: u32, kind: &str) -> Result<bool, ExamineError> {
+/// Whether a process has the namespace of a kind that this one is in. Where the kernel has none of that
+/// kind, all processes do; one for children that has no init yet has none.
+fn same_namespace(pid: u32, link: &str, kind: &str) -> Result<bool, ExamineError> {
     let own = match std::fs::read_link(format!("/proc/self/ns/{kind}")) {
         Ok(own) => own,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(cause) => return Err(unreadable(pid, "ns", cause)),
     };
-    let file = format!("ns/{kind}");
-    let other = std::fs::read_link(format!("/proc/{pid}/{file}"))
-        .map_err(|cause| unreadable(pid, &file, cause))?;
-    Ok(own == other)
+    let file = format!("ns/{link}");
+    match std::fs::read_link(format!("/proc/{pid}/{file}")) {
+        Ok(other) => Ok(own == other),
+        Err(cause) if link != kind && cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(unreadable(pid, &file, cause)),
+    }
 }
 
 fn personality(pid: u32) -> Result<u32, ExamineError> {
@@ -344,26 +348,20 @@ fn personality(pid: u32) -> Result<u32, ExamineError> {
     })
 }
 
-/// The parent or the child that runs in the very memory of this process: vfork(2) makes such pairs
-/// until the child executes a program, clone(2) with CLONE_VM for good.
-fn relative_with_same_memory(pid: u32, parent: u32) -> Result<Option<u32>, ExamineError> {
-    let mut relatives = vec![parent];
-    for tid in tasks::read(pid)? {
-        // Absent on a kernel without CONFIG_PROC_CHILDREN: a vfork'ed child then shows by its
-        // parent's state, which is that of a wait that no signal ends.
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/children"));
-        relatives.extend(
-            children
-                .unwrap_or_default()
-                .split_whitespace()
-                .filter_map(|word| word.parse::<u32>().ok()),
-        );
-    }
-    for other in relatives.into_iter().filter(|other| *other != 0) {
+/// Another process that runs in the very memory of this one: vfork(2) makes such pairs until the child
+/// executes a program, clone(2) with CLONE_VM for good. Most are parent and child; else all are asked.
+fn other_with_same_memory(pid: u32, parent: u32) -> Result<Option<u32>, ExamineError> {
+    let mut others = vec![parent];
+    others.extend(sharing::processes());
+    for other in others {
+        if [0, pid].contains(&other) {
+            continue;
+        }
         match compare::same_memory(pid, other) {
             Ok(true) => return Ok(Some(other)),
             Ok(false) => {}
-            Err(cause) if cause.raw_os_error() == Some(libc::ESRCH) => {}
+            // Gone, or nothing of ours to look at (and nothing that could share a job's memory).
+            Err(cause) if matches!(cause.raw_os_error(), Some(libc::ESRCH | libc::EPERM)) => {}
             Err(cause) => return Err(ExamineError::Compare { pid, other, cause }),
         }
     }

@@ -124,7 +124,8 @@ fn has_name(pid: u32, detail: &MappingDetail) -> bool {
     }
 }
 
-fn processes() -> Vec<u32> {
+/// All processes.
+pub(super) fn processes() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };

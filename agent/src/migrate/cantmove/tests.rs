@@ -84,7 +84,7 @@ fn a_kernel_thread_and_a_zombie_get_one_reason_only() {
 #[test]
 fn each_state_that_keeps_a_process_home_is_told_by_its_code() {
     type Change = fn(&mut Observation);
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 13] = [
         ("traced", |seen| {
             seen.tracer = Some(Tracer {
                 pid: 7,
@@ -101,8 +101,9 @@ fn each_state_that_keeps_a_process_home_is_told_by_its_code() {
                 value: 1,
             });
         }),
-        ("mixed-credentials", |seen| seen.status.user.saved = 1000),
-        ("mixed-credentials", |seen| seen.status.group.effective = 50),
+        ("tagged-addresses", |seen| {
+            seen.status.untag_mask = u64::MAX >> 7;
+        }),
         ("pid-namespace", |seen| seen.namespaces.same_pid = false),
         ("time-namespace", |seen| seen.namespaces.same_time = false),
         ("memory-of-two-processes", |seen| {
@@ -120,22 +121,21 @@ fn each_state_that_keeps_a_process_home_is_told_by_its_code() {
 }
 
 #[test]
-fn capabilities_keep_a_users_process_home_and_not_roots() {
-    let uid = |id| status::Ids {
-        real: id,
-        effective: id,
-        saved: id,
-        file_system: id,
-    };
-    assert_eq!(
-        codes_with(|seen| seen.status.user = uid(1000)),
-        ["capabilities"]
-    );
-    let plain = codes_with(|seen| {
-        seen.status.user = uid(1000);
-        seen.status.capabilities = status::CapabilitySets::default();
+fn users_and_capabilities_are_homes_affair() {
+    let found = codes_with(|seen| {
+        seen.status.user.saved = 1000;
+        seen.status.group.effective = 50;
     });
-    assert!(plain.is_empty(), "{plain:?}");
+    assert!(found.is_empty(), "{found:?}");
+    let found = codes_with(|seen| {
+        seen.status.user = status::Ids {
+            real: 1000,
+            effective: 1000,
+            saved: 1000,
+            file_system: 1000,
+        };
+    });
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
