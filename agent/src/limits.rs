@@ -18,6 +18,12 @@ pub const MEMORY_OBJECTS_MAX: usize = 8192;
 /// Most runs of guard pages (MADV_GUARD_INSTALL) of a process that may migrate.
 pub const GUARD_REGIONS_MAX: usize = 65_536;
 
+/// Longest set of CPUs that is handled, in bytes: one bit for each of the 8192 that a kernel can be built for.
+pub const CPU_SET_BYTES_MAX: usize = 1024;
+
+/// Most attributes of one thread that travel (`migrate::attributes`).
+pub const THREAD_ATTRIBUTES_MAX: usize = 16;
+
 /// Longest /proc/PID/maps read, in bytes: [`MAPPINGS_MAX`] lines of an average path of 400 bytes.
 pub const MAPS_BYTES_MAX: usize = 32 << 20;
 

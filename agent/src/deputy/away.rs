@@ -143,6 +143,8 @@ pub struct Progress {
     pub has_all_pages: bool,
     /// When it was called home.
     pub recalled: Option<Instant>,
+    /// Why, if nobody has asked for it.
+    pub recall_cause: Option<&'static str>,
     /// CPU time that it has used, in seconds.
     pub cpu_seconds: f64,
     /// It has executed another program.
@@ -307,6 +309,7 @@ impl Away<'_> {
                 let arrived = Instant::now();
                 self.come_home(image, undelivered, signals_received, monotonic_ns)?;
                 let report = self.report(arrived, stopped_us);
+                let cause = cause.or_else(|| self.progress.recall_cause.map(str::to_owned));
                 return Ok(Step::End(Fate::AtHome(report, cause)));
             }
             other @ (ToDeputy::AskClocks
@@ -344,6 +347,14 @@ impl Away<'_> {
             self.channel.send(&ToGuest::Recall { pid }, &[])?;
         }
         Ok(())
+    }
+
+    /// Calls it home although nobody has asked for it.
+    pub(super) fn recall_for(&mut self, cause: &'static str) -> Result<(), Trouble> {
+        if self.progress.recalled.is_none() {
+            self.progress.recall_cause = Some(cause);
+        }
+        self.recall()
     }
 
     /// What follows from trouble: the process goes on from its departure, or is killed with one line.

@@ -6,6 +6,7 @@
 
 use crate::migrate::capture::restart;
 use crate::migrate::image::ThreadImage;
+use crate::migrate::resource_limits::Lifted;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalInfo, SignalSet};
@@ -14,6 +15,7 @@ use crate::syscall::{self, Request};
 use crate::wire::migration::ToGuest;
 
 use super::away::{Away, Fate, Trouble};
+use super::concealment::conceal_tracer;
 use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
 
 /// How often a thread that makes a call is asked whether it has ended before others are listened to:
@@ -279,6 +281,12 @@ impl Away<'_> {
                 let reply = layout
                     .collect(result, &mut self.deputy.memory)
                     .map_err(|_| Trouble::Protocol("the call buffers cannot be read".to_owned()))?;
+                let (result, reply) = conceal_tracer(self.deputy.pid, layout, result, reply);
+                if layout.number.cast_signed() == number::SYS_sched_setaffinity {
+                    self.note_affinity();
+                } else if layout.forward.facts.regulates {
+                    self.tell_regulations()?;
+                }
                 let last = self.last_return(making.call, layout, result, &reply, signal)?;
                 let reads = layout.forward.facts.portions.is_some_and(|it| it.reads);
                 let goes_on = reads
@@ -498,7 +506,9 @@ impl Away<'_> {
             u64::MAX,
             0,
         ];
+        let lifted = Lifted::of(self.deputy.pid)?;
         let result = self.inject(tid, number::SYS_mmap, arguments)?;
+        drop(lifted);
         if result != range.start.cast_signed() {
             let error = std::io::Error::from_raw_os_error(-result as i32);
             return Err(Trouble::Protocol(format!(

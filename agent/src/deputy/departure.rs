@@ -12,25 +12,29 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::migrate::attributes::{self, Attribute};
 use crate::migrate::baseline;
 use crate::migrate::cantmove;
 use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
 use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
+use crate::migrate::inject::Scratch;
 use crate::migrate::objects::Sources;
 use crate::migrate::page_stream::PageStream;
 use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::resource_limits::{Limits, used_cpu_seconds};
+use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{self, Mapping, MappingKind};
-use crate::process::{ReadError, status, tasks};
+use crate::process::tasks;
 use crate::sys::call_numbers as number;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::{MoveError, NodeName, PagesToken};
+use crate::wire::supervisor::{MoveError, NodeName, PagesToken, Reason};
 
 use super::away::{Away, Member};
 use super::family::Family;
@@ -57,7 +61,7 @@ pub enum DepartureError {
     /// The process was killed or has ended.
     Gone,
     /// What keeps it at home, or keeps it from that node.
-    CannotMove(Vec<crate::wire::supervisor::Reason>),
+    CannotMove(Vec<Reason>),
     /// Anything else: one line.
     Failed(String),
 }
@@ -263,6 +267,7 @@ fn stop_and_send(
 ) -> Result<(Deputy, Option<Pusher>), DepartureError> {
     // What may have changed since the examination, now that nothing changes any more.
     examine(frozen.pid)?;
+    refuse_dispatched_calls(&frozen.threads)?;
     frozen.hold()?;
     let memory = ProcessMemory::open(frozen.pid)?;
     let mappings = maps::read(frozen.pid.cast_unsigned())
@@ -321,6 +326,23 @@ fn stop_and_send(
     }
 }
 
+/// A thread whose calls become signals of its own would get them for ours, too. Only its tracer can tell.
+fn refuse_dispatched_calls(threads: &[ThreadId]) -> Result<(), DepartureError> {
+    for &thread in threads {
+        if ptrace::dispatches_calls(thread)? {
+            let text = format!(
+                "thread {thread} has its system calls turned into signals (syscall user dispatch), as Wine \
+                 does; it can move once it has switched that off"
+            );
+            return Err(DepartureError::CannotMove(vec![Reason {
+                code: "call-dispatch".to_owned(),
+                text,
+            }]));
+        }
+    }
+    Ok(())
+}
+
 /// A `syscall` instruction of the process's own, in its vDSO.
 pub(super) fn syscall_instruction(
     mappings: &[Mapping],
@@ -364,7 +386,12 @@ fn capture_and_send(
         .retain(|mapping| !area.contains(&mapping.start));
     let sources = Sources::open(image.pid, &image.mappings, &details)?;
     image.objects = sources.images.clone();
-    image.lock_limit_bytes = lock_limit_bytes(image.pid)?;
+    image.limits = Limits::of(image.pid)?;
+    image.used_cpu_seconds = used_cpu_seconds(image.pid)?;
+    for thread in &mut image.threads {
+        thread.scheduling = Scheduling::of(thread.tid)?;
+        thread.attributes = attributes_of(thread.tid, memory, &scratch.shared)?;
+    }
     let regions = pages::regions(&image.mappings, &details);
     let parting = Parting::of(regions, &image, page_stream.is_some());
     let header = ToGuest::Depart {
@@ -412,20 +439,17 @@ fn capture_and_send(
     })
 }
 
-/// How much memory a process may lock: its limit, or all if it has the capability for that.
-fn lock_limit_bytes(pid: i32) -> Result<u64, DepartureError> {
-    const CAP_IPC_LOCK: u64 = 1 << 14;
-    let pid = pid.cast_unsigned();
-    let unreadable = |error: ReadError| DepartureError::Failed(error.to_string());
-    let status = status::read(pid).map_err(unreadable)?;
-    if status.capabilities.effective & CAP_IPC_LOCK != 0 {
-        return Ok(u64::MAX);
-    }
-    Ok(fs::read_to_string(format!("/proc/{pid}/limits"))?
-        .lines()
-        .find_map(|line| line.strip_prefix("Max locked memory"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(u64::MAX))
+/// What a stopped thread has set by prctl(2) and arch_prctl(2) that acts where it runs.
+fn attributes_of(
+    thread: ThreadId,
+    memory: &ProcessMemory,
+    scratch: &Scratch,
+) -> Result<Vec<Attribute>, DepartureError> {
+    let mut calls = attributes::questions(scratch.data);
+    let run = scratch.run(thread, memory, &mut calls);
+    run.map_err(CaptureError::from)?;
+    let words = [memory.word(scratch.data)?, memory.word(scratch.data + 8)?];
+    Ok(attributes::answers(&calls, words))
 }
 
 fn deputy_of(
@@ -442,6 +466,7 @@ fn deputy_of(
         .zip(before)
         .enumerate()
         .map(|(slot, (image, &base))| DeputyThread {
+            scheduling: image.scheduling.clone(),
             tid: image.tid,
             state: DeputyState::Stopped,
             base,
@@ -461,6 +486,7 @@ fn deputy_of(
         objects,
         views: MapsViews::default(),
         signal_actions: image.signal_actions.clone(),
+        limits: image.limits,
         image,
         visible: None,
         is_stopped: false,

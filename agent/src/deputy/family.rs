@@ -128,10 +128,15 @@ impl Family {
         } else {
             Ok(())
         };
+        let outcome = outcome.and_then(|()| self.tell_regulations());
         if let Err(trouble) = outcome {
             self.lose(&trouble);
         }
         std::mem::take(&mut self.happenings)
+    }
+
+    fn tell_regulations(&mut self) -> Result<(), Trouble> {
+        (0..self.members.len()).try_for_each(|index| self.view(index).tell_regulations())
     }
 
     /// Calls a member home.

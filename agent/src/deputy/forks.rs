@@ -42,9 +42,11 @@ impl Away<'_> {
         let outcome = self.make(tid, THREAD, 0)?;
         if let Some(new) = outcome.new_thread {
             self.await_start(new)?;
-            let base = self.known(tid)?.base;
+            let maker = self.known(tid)?;
+            let (base, scheduling) = (maker.base, maker.scheduling.clone());
             self.deputy.threads.push(DeputyThread {
                 tid: new,
+                scheduling,
                 state: DeputyState::Stopped,
                 base,
                 mask,
@@ -131,6 +133,7 @@ impl Away<'_> {
         }
         let known = self.known(parent)?;
         let (base, slot) = (known.base, known.slot);
+        let scheduling = known.scheduling.clone();
         // What a child inherits of its parent's registrations, and what it does not (fork(2)).
         let image = known.image.clone().map(|mut image| {
             image.tid = pid;
@@ -151,6 +154,7 @@ impl Away<'_> {
             pid,
             threads: vec![DeputyThread {
                 tid: pid,
+                scheduling,
                 state: DeputyState::Stopped,
                 base,
                 mask,
@@ -165,6 +169,7 @@ impl Away<'_> {
             objects: self.deputy.objects.clone(),
             views: self.deputy.views.clone(),
             image: self.deputy.image.clone(),
+            limits: self.deputy.limits,
             signal_actions,
             visible: Some("fork"),
             is_stopped: false,

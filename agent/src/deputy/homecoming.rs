@@ -19,6 +19,7 @@ use crate::migrate::image::{
 };
 use crate::migrate::objects;
 use crate::migrate::pages::{self, PageMap};
+use crate::migrate::resource_limits::Lifted;
 use crate::migrate::{extended_state, inject};
 use crate::process::smaps::{self, MappingDetail};
 use crate::sys::blob::Call;
@@ -229,7 +230,10 @@ impl Away<'_> {
                 "what the guest has at {address:#x} is not at home"
             )));
         }
+        // The scratch area is still there, and the guest's node has kept to the limits.
+        let lifted = Lifted::of(pid)?;
         shared.run(pid, &self.deputy.memory, &mut change.calls)?;
+        drop(lifted);
         let failed = change
             .calls
             .iter()

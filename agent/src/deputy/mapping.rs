@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::migrate::image::ObjectImage;
 use crate::migrate::objects;
+use crate::migrate::resource_limits::Lifted;
 use crate::process::descriptors;
 use crate::process::maps::{self, Mapping};
 use crate::sys::call_numbers as number;
@@ -51,7 +52,10 @@ impl Away<'_> {
         self.take_mask(tid, mask)?;
         self.note_visible("mmap");
         let all = [start, length, protection, flags, descriptor, offset];
+        // The guest's node has kept to the limits; here the engine's own memory would count.
+        let lifted = Lifted::of(self.deputy.pid)?;
         let result = self.inject(tid, number::SYS_mmap, all)?;
+        drop(lifted);
         if result != start.cast_signed() {
             return self.return_injected(tid, call, result, None);
         }
@@ -133,6 +137,7 @@ impl Away<'_> {
         self.note_visible("mremap");
         let mappings = maps::read(self.deputy.pid.cast_unsigned())
             .map_err(|error| Trouble::Protocol(error.to_string()))?;
+        let _lifted = Lifted::of(self.deputy.pid)?;
         for [from, length, new_length, flags, to] in remap_steps(&change, &mappings) {
             let arguments = [from, length, new_length, flags, to, 0];
             let call = if new_length == 0 {

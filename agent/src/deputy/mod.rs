@@ -4,13 +4,16 @@
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
 //! out, [`parting`] and [`push`] send most of the memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
 //! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
-//! memory in /proc, [`forks`] makes its threads and processes, [`signals`] hears for it, [`actions`] knows what signals do, [`homecoming`] puts it back into
+//! memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and processes, [`signals`] hears
+//! for it, [`actions`] knows what signals do, [`regulations`] tells the guest's node of limits and scheduling,
+//! [`homecoming`] puts it back into
 //! the original process, [`portions`] finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
 //! on what it executes.
 
 pub mod actions;
 pub mod away;
 pub mod calls;
+mod concealment;
 mod connections;
 pub mod departure;
 pub mod family;
@@ -27,6 +30,7 @@ pub mod own_memory;
 pub mod parting;
 pub mod portions;
 pub mod push;
+pub mod regulations;
 pub mod scratch;
 pub mod signals;
 pub mod supervisor;

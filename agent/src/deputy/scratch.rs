@@ -12,6 +12,7 @@ use std::ops::Range;
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::resource_limits::Lifted;
 use crate::process::maps::Mapping;
 use crate::sys::blob;
 use crate::sys::call_numbers as number;
@@ -84,6 +85,9 @@ impl DeputyScratch {
         const FLAGS: u64 = 0x02 | 0x20 | 0x4000 | 0x10_0000;
         let range = self.range();
         let behind_code = self.shared.data;
+        // The program's limits are for what it maps itself.
+        let _lifted = Lifted::of(thread)
+            .map_err(|error| ScratchError::Inject(InjectError::Kernel(thread, error)))?;
         for (start, end, protection) in [
             (range.start, behind_code, READ_EXECUTE),
             (behind_code, range.end, READ_WRITE),

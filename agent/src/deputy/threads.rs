@@ -7,6 +7,8 @@ use crate::guest::threads::FINISHING_CALL;
 use crate::migrate::freeze;
 use crate::migrate::image::{ProcessImage, ThreadImage};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::resource_limits::Limits;
+use crate::migrate::scheduling::Scheduling;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
@@ -34,6 +36,8 @@ pub struct Deputy {
     pub objects: DeputyObjects,
     /// What it has open of its own memory's files.
     pub views: MapsViews,
+    /// Its limits as its guest's node was told them.
+    pub limits: Limits,
     /// Its image at departure, without the threads (each has its own).
     pub image: ProcessImage,
     /// What each signal does now: entry n-1 is signal n's.
@@ -150,6 +154,8 @@ pub struct DeputyThread {
     pub base: Registers,
     /// The guest thread's signal mask as last told.
     pub mask: SignalSet,
+    /// How it is scheduled, as its guest's node was told.
+    pub scheduling: Scheduling,
     /// Its image at departure, or what it has inherited of its parent's; none for a thread made since.
     pub image: Option<ThreadImage>,
     /// Index of its slot.

@@ -247,6 +247,8 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         files: built.files,
         advice_refused: built.advice_refused,
         scratch,
+        used_cpu_seconds: built.image.used_cpu_seconds,
+        possible_cpus: built.possible_cpus,
         signal_actions: built.image.signal_actions,
         vdso: code,
         kernel_ranges,
@@ -255,5 +257,6 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         signals_received: 0,
         journey: Journey::None,
         memory_follows: false,
+        goes_after: None,
     }
 }

@@ -6,9 +6,9 @@
 //! 3. The vDSO moves to where the program knows it.
 //! 4. The program's mappings are made (`program_memory`).
 //! 5. (The contents arrive and are written, see [`Builder::write_pages`] and [`Builder::write_object`].)
-//! 6. Guard pages, locks, memory layout, signal actions, name, CPUs.
+//! 6. Limits, guard pages, locks, memory layout, signal actions.
 //! 7. The other threads, with their ids.
-//! 8. Per thread: rseq, robust list, address to clear, alternate stack; capabilities dropped.
+//! 8. Per thread: name, scheduling and CPUs, attributes, rseq, robust list, address to clear, alternate stack; capabilities dropped.
 //! 9. No new privileges, seccomp filter, for all threads at once.
 //! 10. Extended state, signal mask, registers. The guest is complete and stopped.
 
@@ -16,6 +16,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::migrate::advice::Advice;
+use crate::migrate::attributes::Attribute;
 use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
@@ -43,6 +44,8 @@ pub enum BuildError {
     Io(&'static str, io::Error),
     /// A call of the guest failed: what it was for, and errno.
     Call(&'static str, i64),
+    /// This node's kernel or CPU cannot treat a thread as home's does.
+    Attribute(Attribute),
     /// The seccomp filter could not be made.
     Filter(String),
     /// The remote node cannot give the guest what it needs: one line.
@@ -59,6 +62,10 @@ impl std::fmt::Display for BuildError {
                 let error = io::Error::from_raw_os_error(*errno as i32);
                 write!(out, "the guest could not be built: {what} failed: {error}")
             }
+            Self::Attribute(attribute) => write!(
+                out,
+                "this node cannot treat the program as its prctl(2) or arch_prctl(2) asks: {attribute:?}"
+            ),
             Self::Filter(cause) => write!(out, "no seccomp filter for the guest: {cause}"),
             Self::Impossible(text) => out.write_str(text),
         }
@@ -95,7 +102,7 @@ pub struct Builder {
     pub(super) files: MemoryFiles,
     /// Advice that this kernel cannot give.
     pub(super) advice_refused: Advice,
-    possible_cpus: u32,
+    pub(super) possible_cpus: u32,
     pub(super) pages: u64,
 }
 
@@ -117,6 +124,8 @@ pub struct Built {
     pub files: MemoryFiles,
     /// What of the image this kernel cannot do: see [`ProcessImage`].
     pub advice_refused: Advice,
+    /// Number of CPUs that home's kernel can have.
+    pub possible_cpus: u32,
     /// What it was made from; its threads have been moved to `threads`.
     pub image: ProcessImage,
 }
@@ -288,6 +297,7 @@ impl Builder {
             memory: self.memory,
             files: self.files,
             advice_refused: self.advice_refused,
+            possible_cpus: self.possible_cpus,
             image: *self.image,
         })
     }
@@ -300,7 +310,6 @@ impl Builder {
         let actions_at = self.scratch.data;
         let action_bytes = SIGNAL_ACTION_BYTES as u64;
         let layout_at = actions_at + SIGNAL_MAX as u64 * action_bytes;
-        let cpus_at = layout_at + MM_MAP_BYTES;
 
         let layout = self.image.memory_layout;
         let words = [
@@ -333,16 +342,7 @@ impl Builder {
         }
         self.write(actions_at, &action_table)?;
 
-        // Programs size their per-CPU data by the number of CPUs that home can have, and index it by
-        // the CPU that they run on: keep the guest on CPUs with such numbers.
-        let cpus = cpu_set(self.possible_cpus);
-        self.write(cpus_at, &cpus)?;
-        let arguments = [0, cpus.len() as u64, cpus_at, 0, 0, 0];
-        calls.push(Call::new(number::SYS_sched_setaffinity, arguments));
-        self.run_all(
-            &mut calls,
-            "restoring its memory layout, signal actions and CPUs",
-        )
+        self.run_all(&mut calls, "restoring its memory layout and signal actions")
     }
 
     /// A kernel that lacks a kind of barrier will refuse it to the guest, too.
@@ -444,10 +444,26 @@ impl Builder {
         for call in &calls {
             expect(call.result, 0, "restoring a thread's registrations")?;
         }
+        self.set_attributes(*thread, &image.attributes)?;
+        image
+            .scheduling
+            .impose(*thread, self.possible_cpus)
+            .map_err(|error| BuildError::Io("scheduling a thread", error))?;
         // Returns the thread's id, not zero.
         let arguments = [image.clear_tid_address, 0, 0, 0, 0, 0];
         self.scratch
             .call(*thread, number::SYS_set_tid_address, arguments)?;
+        Ok(())
+    }
+
+    fn set_attributes(&self, thread: ThreadId, attributes: &[Attribute]) -> Result<(), BuildError> {
+        let mut calls: Vec<Call> = attributes.iter().map(|known| known.call()).collect();
+        self.scratch.run(thread, &self.memory, &mut calls)?;
+        for (attribute, call) in attributes.iter().zip(&calls) {
+            if call.result < 0 && attribute.is_required() {
+                return Err(BuildError::Attribute(*attribute));
+            }
+        }
         Ok(())
     }
 
@@ -527,28 +543,4 @@ fn own_syscall_instruction(guest: ThreadId, memory: &ProcessMemory) -> Result<u6
     own_vdso::find_syscall_instruction(&code)
         .map(|offset| range.start + offset as u64)
         .ok_or_else(|| BuildError::Impossible("this node's vDSO has no syscall instruction".into()))
-}
-
-/// A CPU set (sched_setaffinity(2)) of the first `count` CPUs.
-fn cpu_set(count: u32) -> Vec<u8> {
-    const CPUS_MAX: u32 = 8192;
-    let count = count.clamp(1, CPUS_MAX) as usize;
-    let mut set = vec![0u8; count.div_ceil(64) * 8];
-    for cpu in 0..count {
-        set[cpu / 8] |= 1 << (cpu % 8);
-    }
-    set
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cpu_set_has_exactly_the_first_cpus_in_whole_words() {
-        assert_eq!(cpu_set(3), [7, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(cpu_set(64), [255; 8]);
-        assert_eq!(cpu_set(65).len(), 16);
-        assert_eq!(cpu_set(0)[0], 1);
-    }
 }

@@ -396,6 +396,8 @@ impl Stay<'_> {
             files: self.guest.files.of_child(),
             advice_refused: self.guest.advice_refused,
             scratch: self.guest.scratch,
+            used_cpu_seconds: 0,
+            possible_cpus: self.guest.possible_cpus,
             signal_actions,
             vdso: self.guest.vdso.clone(),
             kernel_ranges: self.guest.kernel_ranges.clone(),
@@ -404,6 +406,7 @@ impl Stay<'_> {
             signals_received: 0,
             journey: Journey::None,
             memory_follows: false,
+            goes_after: None,
         })
     }
 }

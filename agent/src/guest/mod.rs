@@ -5,7 +5,8 @@
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
 //! decides which calls it makes here, [`trap`] handles all others, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
-//! processes, [`pager`] fills its memory while it runs, [`signals`] what home's kernel wants it to hear, [`pending`] what it does not hear at once,
+//! processes, [`pager`] fills its memory while it runs, [`signals`] what home's kernel wants it to hear,
+//! [`pending`] what it does not hear at once, [`regulations`] what this node's kernel has to go by,
 //! [`homecoming`] its way back.
 
 pub mod arrival;
@@ -21,6 +22,7 @@ pub mod pager;
 pub mod pending;
 pub mod portions;
 mod program_memory;
+pub mod regulations;
 pub mod sandbox;
 pub mod signals;
 pub mod stay;

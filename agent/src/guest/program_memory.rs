@@ -166,16 +166,11 @@ impl Builder {
 
     /// Step 5.
     pub(super) fn guard_and_lock(&mut self) -> Result<(), BuildError> {
-        let guest = rustix::process::Pid::from_raw(self.guest);
-        let hard = getrlimit(Resource::Memlock).maximum;
-        let wanted = self.image.lock_limit_bytes;
-        let limit = Rlimit {
-            current: Some(hard.map_or(wanted, |hard| hard.min(wanted))),
-            maximum: hard,
-        };
-        if let Err(error) = prlimit(guest, Resource::Memlock, limit) {
-            log::debug!("the guest's limit of locked memory stays: {error}");
-        }
+        let own_bytes = self.scratch.end() - self.scratch.code;
+        self.image
+            .limits
+            .impose(self.guest, own_bytes, self.image.used_cpu_seconds)
+            .map_err(|error| BuildError::Io("limiting the memory", error))?;
         const LOCKS: Advice = Advice::LOCKED.with(Advice::LOCK_ON_FAULT);
         let mut locks = Vec::new();
         for mapping in &self.image.mappings {

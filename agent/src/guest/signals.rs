@@ -124,9 +124,24 @@ impl Stay<'_> {
                 "it gets signal {signal}, which it does not handle"
             ))));
         }
+        if signal == numbers::SIGXCPU {
+            return self.end_of_cpu_time(thread);
+        }
         log::warn!("signal {signal} was sent to the guest on this node; it is not delivered");
         self.guest.run(thread, 0)?;
         Ok(Next::Continue)
+    }
+
+    /// The guest has used up its CPU time, of which this node's kernel keeps account while it is here: it hears
+    /// the signal at home.
+    fn end_of_cpu_time(&mut self, thread: ThreadId) -> Result<Next, Trouble> {
+        let info = ptrace::signal_info(thread)?;
+        if let Some(known) = self.guest.by_thread(thread) {
+            known.signals.push_back(info);
+            known.state = ThreadState::Stopped;
+        }
+        let cause = "it has used up its CPU time (RLIMIT_CPU)".to_owned();
+        Ok(Next::GoHome(Some(cause)))
     }
 
     /// A signal whose action has changed after home had sent it: no handler runs. What it does by default

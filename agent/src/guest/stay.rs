@@ -23,6 +23,8 @@ pub enum Next {
     Continue,
     /// It must go home; why, if home has not asked for it.
     GoHome(Option<String>),
+    /// As [`Self::GoHome`], but not before the process of this thread has, if that is a guest as well.
+    GoHomeAfter(i32, String),
     /// It has made another process, which is a guest from now on.
     Forked(Box<Guest>),
     /// The process runs at home or has ended: the guest is of no more use.
@@ -130,6 +132,8 @@ impl Stay<'_> {
                 info,
                 is_first,
             } => self.on_signal_from_home(tid, info, is_first),
+            ToGuest::Limits { limits, .. } => self.limit(&limits),
+            ToGuest::Scheduling { tid, scheduling } => self.schedule(tid, &scheduling),
             ToGuest::Stopped { is_stopped, .. } => self.hold(is_stopped),
             ToGuest::Recall { .. } => Ok(Next::GoHome(None)),
             ToGuest::Arrived { .. } => Ok(Next::End),

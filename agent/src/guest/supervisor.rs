@@ -306,6 +306,18 @@ impl Supervisor {
         match next {
             Ok(Next::Continue) => {}
             Ok(Next::GoHome(cause)) => want_home(&mut self.guests[index], cause),
+            Ok(Next::GoHomeAfter(tid, cause)) => {
+                let first = self
+                    .guests
+                    .iter_mut()
+                    .find(|guest| guest.threads.iter().any(|known| known.tid == tid));
+                if let Some(first) = first {
+                    let pid = first.pid;
+                    want_home(first, Some("another process traces it".to_owned()));
+                    self.guests[index].goes_after = Some(pid);
+                }
+                want_home(&mut self.guests[index], Some(cause));
+            }
             Ok(Next::Forked(guest)) => {
                 let status = SupervisorStatus::new(ProcessState::Away, self.remote.clone());
                 self.link.begin(guest.pid.cast_unsigned(), status);
@@ -337,6 +349,12 @@ impl Supervisor {
             if guest.memory_follows {
                 continue;
             }
+            if let Some(first) = guest.goes_after
+                && self.guests.iter().any(|other| other.pid == first)
+            {
+                continue;
+            }
+            let guest = &mut self.guests[index];
             if guest.must_wait() {
                 // Its children in vfork(2) have a copy of the memory at home, and let go of it here.
                 let children: Vec<i32> = guest.late_vfork_children().collect();

@@ -31,6 +31,10 @@ pub struct Guest {
     pub advice_refused: Advice,
     /// Where injected code lies.
     pub scratch: Scratch,
+    /// CPU time that it had used at home when it left, in seconds; 0 if it was made here.
+    pub used_cpu_seconds: u64,
+    /// Number of CPUs that home's kernel can have: it may run on those below.
+    pub possible_cpus: u32,
     /// What each signal does: entry n-1 is signal n's.
     pub signal_actions: Vec<SignalAction>,
     /// Where it has its vDSO: no thread may leave from there.
@@ -47,6 +51,8 @@ pub struct Guest {
     pub journey: Journey,
     /// Its memory is still coming.
     pub memory_follows: bool,
+    /// The guest that has to be home before it.
+    pub goes_after: Option<i32>,
 }
 
 /// Whether a guest is on its way home.

@@ -31,6 +31,14 @@ impl Memory for ProcessMemory {
 const EFAULT: i64 = -14;
 const ENOSYS: i64 = -38;
 
+/// Whether a call makes the caller the tracer of a process that runs (ptrace(2)).
+fn attaches(trap: &Trap) -> bool {
+    const PTRACE_ATTACH: u64 = 16;
+    const PTRACE_SEIZE: u64 = 0x4206;
+    trap.number.cast_signed() == number::SYS_ptrace
+        && [PTRACE_ATTACH, PTRACE_SEIZE].contains(&trap.arguments[0])
+}
+
 /// A trapped call.
 pub(super) struct Trap {
     pub(super) thread: ThreadId,
@@ -94,10 +102,24 @@ impl Stay<'_> {
                 (SpecialCall::Mirror, Some(forward)) => {
                     self.forward(&trap, forward, Completion::MirrorIfDone)
                 }
-                (SpecialCall::Mirror | SpecialCall::Affinity | SpecialCall::Exec, _) => {
-                    self.go_home_for(&trap, format!("it calls {}", call.name))
-                }
+                (SpecialCall::SetAffinity, Some(forward)) => self.set_affinity(&trap, forward),
+                (SpecialCall::GetAffinity, Some(forward)) => self.get_affinity(&trap, forward),
+                (SpecialCall::Schedule, Some(forward)) => self.set_policy(&trap, forward),
+                (
+                    SpecialCall::Mirror
+                    | SpecialCall::SetAffinity
+                    | SpecialCall::GetAffinity
+                    | SpecialCall::Schedule
+                    | SpecialCall::Exec,
+                    _,
+                ) => self.go_home_for(&trap, format!("it calls {}", call.name)),
             },
+            Class::ComesHome(reason) if attaches(&trap) => {
+                // Nobody can attach to a deputy, which has its supervisor.
+                let cause = format!("it calls {}: {reason}", call.name);
+                self.go_home_for(&trap, String::new())?;
+                Ok(Next::GoHomeAfter(trap.arguments[1] as i32, cause))
+            }
             Class::ComesHome(reason) => {
                 self.go_home_for(&trap, format!("it calls {}: {reason}", call.name))
             }
@@ -127,7 +149,7 @@ impl Stay<'_> {
         Ok(Next::Continue)
     }
 
-    fn answer(&mut self, trap: &Trap, result: i64) -> Result<Next, Trouble> {
+    pub(super) fn answer(&mut self, trap: &Trap, result: i64) -> Result<Next, Trouble> {
         let mut registers = trap.registers;
         registers.orig_rax = NO_CALL;
         registers.rax = result.cast_unsigned();
@@ -158,7 +180,7 @@ impl Stay<'_> {
         self.set_state(trap.thread, ThreadState::AwaitingReturn(Box::new(pending)));
     }
 
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         trap: &Trap,
         forward: &Forward,

@@ -30,6 +30,8 @@ use super::inject::{InjectError, Scratch};
 use super::objects::Objects;
 use super::pages::PageMap;
 use super::process_memory::ProcessMemory;
+use super::resource_limits::Limits;
+use super::scheduling::Scheduling;
 
 /// Why no image could be made.
 #[derive(Debug)]
@@ -211,7 +213,8 @@ pub fn capture_process(
         objects: Vec::new(),
         guards: guards.map(|runs| runs.iter().map(|run| (run.start, run.end)).collect()),
         advice_unknown: Advice::NONE,
-        lock_limit_bytes: 0,
+        limits: Limits::default(),
+        used_cpu_seconds: 0,
         barriers: registered_barriers(leader.thread, scratch)?,
         signal_actions,
         memory_layout: memory_layout(pid, brk)?,
@@ -257,6 +260,8 @@ fn capture_registers(
         clear_tid_address: 0,
         alternate_stack: (0, 0, 0),
         name: thread_name(id),
+        scheduling: Scheduling::default(),
+        attributes: Vec::new(),
         waiting,
     })
 }

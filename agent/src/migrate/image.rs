@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::migrate::advice::Advice;
+use crate::migrate::attributes::Attribute;
+use crate::migrate::resource_limits::Limits;
+use crate::migrate::scheduling::Scheduling;
 use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 
@@ -25,8 +28,10 @@ pub struct ProcessImage {
     pub guards: Option<Vec<(u64, u64)>>,
     /// Advice that the node which made this image could not give or cannot tell.
     pub advice_unknown: Advice,
-    /// How much memory the process may lock at home, in bytes (RLIMIT_MEMLOCK).
-    pub lock_limit_bytes: u64,
+    /// Limits that count where it computes; from home only.
+    pub limits: Limits,
+    /// CPU time that it had used there, in seconds.
+    pub used_cpu_seconds: u64,
     /// The barriers that it has registered for: a bit for each command (membarrier(2)).
     pub barriers: u32,
     /// What each signal does: entry n-1 is signal n's.
@@ -59,6 +64,10 @@ pub struct ThreadImage {
     pub alternate_stack: (u64, u32, u64),
     /// The name that ps shows.
     pub name: String,
+    /// How it is scheduled; from home only.
+    pub scheduling: Scheduling,
+    /// What it has set by prctl(2) and arch_prctl(2); from home only.
+    pub attributes: Vec<Attribute>,
     /// What the thread is waiting for.
     pub waiting: Waiting,
 }
@@ -262,7 +271,16 @@ impl ProcessImage {
         let mut tids: Vec<i32> = self.threads.iter().map(|thread| thread.tid).collect();
         tids.sort_unstable();
         tids.dedup();
-        check(tids.len() == self.threads.len(), "two threads with one id")
+        check(tids.len() == self.threads.len(), "two threads with one id")?;
+        self.threads.iter().try_for_each(|thread| {
+            let cpus = thread.scheduling.cpus.as_deref().unwrap_or_default();
+            check(cpus.len() <= limits::CPU_SET_BYTES_MAX, "too many CPUs")?;
+            let attributes = thread.attributes.len();
+            check(
+                attributes <= limits::THREAD_ATTRIBUTES_MAX,
+                "too many attributes",
+            )
+        })
     }
 
     fn validate_backing(&self, mapping: &MappingImage, back: &Backing) -> Result<(), ImageError> {

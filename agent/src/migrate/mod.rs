@@ -5,6 +5,7 @@
 
 pub mod advice;
 pub mod asleep;
+pub mod attributes;
 pub mod baseline;
 pub mod cantmove;
 pub mod capture;
@@ -18,3 +19,5 @@ pub mod objects;
 pub mod page_stream;
 pub mod pages;
 pub mod process_memory;
+pub mod resource_limits;
+pub mod scheduling;

@@ -11,6 +11,7 @@ pub mod auxv;
 pub mod descriptors;
 pub mod environment;
 mod field;
+pub mod limits;
 pub mod maps;
 pub mod memory_files;
 pub mod smaps;

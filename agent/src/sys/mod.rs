@@ -19,6 +19,7 @@ pub mod ptrace;
 pub mod registers;
 pub mod relay;
 pub mod robust_list;
+pub mod scheduling;
 pub mod signal;
 pub mod spawn;
 pub mod userfaultfd;

@@ -32,6 +32,8 @@ const NT_PRSTATUS: usize = 1;
 const NT_PRFPREG: usize = 2;
 const NT_X86_XSTATE: usize = 0x202;
 const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+/// linux/ptrace.h, from Linux 6.4.
+const PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: u32 = 0x4211;
 const PTRACE_GETSIGMASK: u32 = 0x420a;
 const PTRACE_SETSIGMASK: u32 = 0x420b;
 const PTRACE_PEEKSIGINFO: u32 = 0x4209;
@@ -249,6 +251,32 @@ pub fn rseq_configuration(thread: ThreadId) -> io::Result<Option<RseqConfigurati
         size_bytes: raw.size_bytes,
         signature: raw.signature,
     }))
+}
+
+/// Whether the thread has its own calls dispatched as signals (PR_SET_SYSCALL_USER_DISPATCH); `false` on
+/// kernels before 6.4, which do not tell.
+pub fn dispatches_calls(thread: ThreadId) -> io::Result<bool> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Raw {
+        mode: u64,
+        selector: u64,
+        offset: u64,
+        length: u64,
+    }
+    let mut raw = Raw::default();
+    let target = (&raw mut raw) as usize;
+    let asked = request(
+        PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG,
+        thread,
+        size_of::<Raw>(),
+        target,
+    );
+    match asked {
+        Ok(_) => Ok(raw.mode != 0),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The signal that a thread in a signal-delivery stop is about to receive.

@@ -109,11 +109,16 @@ pub enum SpecialCall {
     Exit,
     /// `exit_group`: the process ends.
     ExitGroup,
-    /// Executed on both sides, forwarded first; local execution only if home succeeded (resource
-    /// limits, settings of `prctl` that act on memory).
+    /// Executed on both sides, forwarded first; local execution only if home succeeded (settings that act
+    /// on memory).
     Mirror,
-    /// `sched_setaffinity`: executed locally (home's CPUs are not here), remembered for the way home.
-    Affinity,
+    /// `sched_setaffinity`: executed locally, of this node's CPUs; home's are set to the same numbers as far
+    /// as there are any.
+    SetAffinity,
+    /// `sched_getaffinity` of another than the caller: executed locally for threads of the guest.
+    GetAffinity,
+    /// `sched_setattr`: forwarded, unless it asks for a real-time policy.
+    Schedule,
 }
 
 /// How a call is forwarded.
@@ -146,6 +151,8 @@ pub struct Facts {
     pub opens: bool,
     /// It sends a signal, maybe to the caller: what it raises is delivered before it returns.
     pub sends_signal: bool,
+    /// It may change limits, scheduling or rights, which the guest's node has to go by.
+    pub regulates: bool,
     /// What may legally be asked for in smaller portions than the guest asked for.
     pub shortens: Option<Shorten>,
     /// How it goes on after such a portion; none if it ends with it.
@@ -374,6 +381,7 @@ pub(super) const fn changes(arguments: &'static [Argument]) -> Forward {
             receives_descriptors: false,
             opens: false,
             sends_signal: false,
+            regulates: false,
             shortens: None,
             portions: None,
         },
@@ -427,6 +435,12 @@ impl Forward {
     /// Sends a signal.
     pub(super) const fn sends_signal(mut self) -> Forward {
         self.facts.sends_signal = true;
+        self
+    }
+
+    /// Changes what the guest's node has to go by.
+    pub(super) const fn regulates(mut self) -> Forward {
+        self.facts.regulates = true;
         self
     }
 

@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::image::{ObjectImage, ProcessImage, UndeliveredSignal};
 use crate::migrate::inject::Scratch;
+use crate::migrate::resource_limits::Limits;
+use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{Mapping, MappingKind};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
@@ -142,6 +144,20 @@ pub enum ToGuest {
         /// Others are pending that its handler blocks: they are heard before the program goes on behind it.
         is_first: bool,
     },
+    /// Its limits have changed.
+    Limits {
+        /// The process.
+        pid: i32,
+        /// What they are now.
+        limits: Limits,
+    },
+    /// A thread is scheduled otherwise.
+    Scheduling {
+        /// The thread.
+        tid: i32,
+        /// As it is now.
+        scheduling: Scheduling,
+    },
     /// Job control at home has stopped or continued the process.
     Stopped {
         /// The process.
@@ -172,9 +188,11 @@ impl ToGuest {
             | Self::AskMappings { tid, .. }
             | Self::Finished { tid, .. }
             | Self::Object { tid, .. }
+            | Self::Scheduling { tid, .. }
             | Self::Signal { tid, .. } => Some(*tid),
             Self::Pages { pid, .. }
             | Self::ObjectPages { pid, .. }
+            | Self::Limits { pid, .. }
             | Self::Stopped { pid, .. }
             | Self::Recall { pid }
             | Self::Arrived { pid } => Some(*pid),

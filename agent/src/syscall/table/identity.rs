@@ -22,11 +22,19 @@ pub(super) const CALLS: &[Call] = &[
     forward(108, "getegid", asks(&[]).quick()),
     forward(118, "getresuid", asks(&[ID, ID, ID]).quick()),
     forward(120, "getresgid", asks(&[ID, ID, ID]).quick()),
-    forward(105, "setuid", changes(&[Value]).quick()),
+    forward(105, "setuid", changes(&[Value]).quick().regulates()),
     forward(106, "setgid", changes(&[Value]).quick()),
-    forward(113, "setreuid", changes(&[Value, Value]).quick()),
+    forward(
+        113,
+        "setreuid",
+        changes(&[Value, Value]).quick().regulates(),
+    ),
     forward(114, "setregid", changes(&[Value, Value]).quick()),
-    forward(117, "setresuid", changes(&[Value, Value, Value]).quick()),
+    forward(
+        117,
+        "setresuid",
+        changes(&[Value, Value, Value]).quick().regulates(),
+    ),
     forward(119, "setresgid", changes(&[Value, Value, Value]).quick()),
     forward(122, "setfsuid", changes(&[Value]).quick()),
     forward(123, "setfsgid", changes(&[Value]).quick()),
@@ -49,6 +57,8 @@ pub(super) const CALLS: &[Call] = &[
     forward(
         126,
         "capset",
-        changes(&[CAPABILITY_HEADER, In(fixed(CAPABILITIES_BYTES))]).quick(),
+        changes(&[CAPABILITY_HEADER, In(fixed(CAPABILITIES_BYTES))])
+            .quick()
+            .regulates(),
     ),
 ];

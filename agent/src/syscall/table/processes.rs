@@ -2,13 +2,13 @@
 
 use super::{call, comes_home, forward, local, special};
 use crate::syscall::shape::Argument::{self, Descriptor, In, InOut, Out, Text, Texts, Value};
-use crate::syscall::shape::Filled::{Always, Whole, WholeIfPositive};
+use crate::syscall::shape::Filled::{Always, Result, Whole, WholeIfPositive};
 use crate::syscall::shape::{
-    Call, Class, Command, Condition, SpecialCall, asks, changes, fixed, int,
+    Call, Class, Command, Condition, Length, SpecialCall, asks, changes, fixed, int,
 };
 
 const NAMESPACES: &str = "namespaces are changed on the home node";
-const SCHEDULING: &str = "real-time and other scheduling policies are set on the home node";
+const SCHEDULING: &str = "a real-time scheduling policy is set on the home node";
 const TRACING: &str = "tracing and measuring happens on the home node";
 /// `struct rusage`.
 const RUSAGE_BYTES: u32 = 144;
@@ -71,13 +71,12 @@ pub(super) const CALLS: &[Call] = &[
         "getrlimit",
         asks(&[Value, Out(fixed(RLIMIT_BYTES), Whole)]).quick(),
     ),
-    call(
+    forward(
         160,
         "setrlimit",
-        Class::Special(
-            SpecialCall::Mirror,
-            Some(changes(&[Value, In(fixed(RLIMIT_BYTES))]).quick()),
-        ),
+        changes(&[Value, In(fixed(RLIMIT_BYTES))])
+            .quick()
+            .regulates(),
     ),
     call(302, "prlimit64", PRLIMIT64),
     call(157, "prctl", super::settings::PRCTL),
@@ -95,10 +94,21 @@ pub(super) const CALLS: &[Call] = &[
     // Scheduling.
     local(24, "sched_yield"),
     local(309, "getcpu"),
-    local(204, "sched_getaffinity"),
-    special(203, "sched_setaffinity", SpecialCall::Affinity),
+    call(204, "sched_getaffinity", SCHED_GETAFFINITY),
+    call(
+        203,
+        "sched_setaffinity",
+        Class::Special(
+            SpecialCall::SetAffinity,
+            Some(changes(&[Value, Value, In(int(1))]).quick()),
+        ),
+    ),
     forward(140, "getpriority", asks(&[Value, Value]).quick()),
-    forward(141, "setpriority", changes(&[Value, Value, Value]).quick()),
+    forward(
+        141,
+        "setpriority",
+        changes(&[Value, Value, Value]).quick().regulates(),
+    ),
     forward(251, "ioprio_set", changes(&[Value, Value, Value]).quick()),
     forward(252, "ioprio_get", asks(&[Value, Value]).quick()),
     forward(
@@ -119,9 +129,25 @@ pub(super) const CALLS: &[Call] = &[
         "sched_getattr",
         asks(&[Value, InOut(int(2), Always), Value, Value]).quick(),
     ),
-    comes_home(142, "sched_setparam", SCHEDULING),
-    comes_home(144, "sched_setscheduler", SCHEDULING),
-    comes_home(314, "sched_setattr", SCHEDULING),
+    forward(
+        142,
+        "sched_setparam",
+        changes(&[Value, In(fixed(4))]).quick().regulates(),
+    ),
+    call(144, "sched_setscheduler", SCHED_SETSCHEDULER),
+    // The kernel puts the size that it knows into an attribute structure of another one.
+    call(
+        314,
+        "sched_setattr",
+        Class::Special(
+            SpecialCall::Schedule,
+            Some(
+                changes(&[Value, InOut(SCHED_ATTRIBUTES, Always), Value])
+                    .quick()
+                    .regulates(),
+            ),
+        ),
+    ),
     // What only home can do.
     comes_home(101, "ptrace", TRACING),
     comes_home(298, "perf_event_open", TRACING),
@@ -160,9 +186,13 @@ const ARCH_PRCTL: Class = Class::ByCommand {
             values: &[0x1021, 0x1022, 0x5005],
             class: Class::Forward(asks(&[Value, InOut(fixed(8), Always)]).quick()),
         },
-        // ARCH_SET_CPUID, _REQ_XCOMP_PERM, _REQ_XCOMP_GUEST_PERM, _SHSTK_ENABLE, _DISABLE, _LOCK, _UNLOCK.
+        // ARCH_SET_CPUID, _REQ_XCOMP_PERM, _REQ_XCOMP_GUEST_PERM, _MAP_VDSO_*, _ENABLE_TAGGED_ADDR,
+        // _FORCE_TAGGED_SVA, _SHSTK_ENABLE, _DISABLE, _LOCK, _UNLOCK.
         Command {
-            values: &[0x1012, 0x1023, 0x1025, 0x5001, 0x5002, 0x5003, 0x5004],
+            values: &[
+                0x1012, 0x1023, 0x1025, 0x2001, 0x2002, 0x2003, 0x4002, 0x4004, 0x5001, 0x5002,
+                0x5003, 0x5004,
+            ],
             class: Class::ComesHome("what a CPU does for the process is set on the home node"),
         },
     ],
@@ -178,18 +208,46 @@ const PRLIMIT64: Class = Class::If {
         equals: 0,
     },
     then: &Class::Forward(asks(&[Value, Value, Value, Out(fixed(RLIMIT_BYTES), Whole)]).quick()),
-    otherwise: &Class::Special(
-        SpecialCall::Mirror,
-        Some(
-            changes(&[
-                Value,
-                Value,
-                In(fixed(RLIMIT_BYTES)),
-                Out(fixed(RLIMIT_BYTES), Whole),
-            ])
-            .quick(),
-        ),
+    otherwise: &Class::Forward(
+        changes(&[
+            Value,
+            Value,
+            In(fixed(RLIMIT_BYTES)),
+            Out(fixed(RLIMIT_BYTES), Whole),
+        ])
+        .quick()
+        .regulates(),
     ),
+};
+
+/// The caller's own.
+const SCHED_GETAFFINITY: Class = Class::If {
+    condition: Condition {
+        argument: 0,
+        mask: u32::MAX as u64,
+        equals: 0,
+    },
+    then: &Class::Local,
+    otherwise: &Class::Special(
+        SpecialCall::GetAffinity,
+        Some(asks(&[Value, Value, Out(int(1), Result)]).quick()),
+    ),
+};
+
+/// SCHED_OTHER, SCHED_BATCH and SCHED_IDLE, with and without SCHED_RESET_ON_FORK.
+const SCHED_SETSCHEDULER: Class = Class::ByCommand {
+    argument: 1,
+    commands: &[Command {
+        values: &[0, 3, 5, 0x4000_0000, 0x4000_0003, 0x4000_0005],
+        class: Class::Forward(changes(&[Value, Value, In(fixed(4))]).quick().regulates()),
+    }],
+    otherwise: &Class::ComesHome(SCHEDULING),
+};
+
+/// `struct sched_attr`: its size first; one of 0 bytes has the oldest size.
+const SCHED_ATTRIBUTES: Length = Length::Own {
+    prefix: 48,
+    plus: 0,
 };
 
 /// 0xffffffff only asks.

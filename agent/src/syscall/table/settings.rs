@@ -1,4 +1,5 @@
-//! `prctl`, by its option (linux/prctl.h).
+//! `prctl`, by its option (linux/prctl.h). What acts where the guest runs
+//! and can be set only at home is taken along at the next departure (`migrate::attributes`).
 
 use crate::syscall::shape::Argument::{Out, Text, Value};
 use crate::syscall::shape::Filled::{Result, Whole};
@@ -22,7 +23,16 @@ pub(super) const PRCTL: Class = Class::ByCommand {
             values: &[2, 5, 9, 11, 19, 25, 37],
             class: Class::Forward(asks(INT_OUT).quick()),
         },
-        // PR_SET_PDEATHSIG, _DUMPABLE, _KEEPCAPS, _TIMING, PR_CAPBSET_DROP, PR_SET_SECUREBITS, _TIMERSLACK,
+        // PR_SET_TIMERSLACK.
+        Command {
+            values: &[29],
+            class: Class::Forward(
+                changes(&[Value, Value, Value, Value, Value])
+                    .quick()
+                    .regulates(),
+            ),
+        },
+        // PR_SET_PDEATHSIG, _DUMPABLE, _KEEPCAPS, _TIMING, PR_CAPBSET_DROP, PR_SET_SECUREBITS,
         // PR_TASK_PERF_EVENTS_DISABLE, _ENABLE, PR_MCE_KILL, PR_SET_CHILD_SUBREAPER, _NO_NEW_PRIVS,
         // PR_CAP_AMBIENT, PR_SET_IO_FLUSHER, PR_TIMER_CREATE_RESTORE_IDS, PR_SET_PTRACER.
         Command {
@@ -33,7 +43,6 @@ pub(super) const PRCTL: Class = Class::ByCommand {
                 14,
                 24,
                 28,
-                29,
                 31,
                 32,
                 33,

@@ -92,7 +92,6 @@ fn the_filter_lets_exactly_the_calls_pass_that_reach_nothing_of_the_remote_node(
         "gettid",
         "time",
         "futex",
-        "sched_getaffinity",
         "set_tid_address",
         "restart_syscall",
         "set_robust_list",
@@ -113,6 +112,7 @@ fn the_filter_lets_exactly_the_calls_pass_that_reach_nothing_of_the_remote_node(
             "mmap",
             "prctl",
             "arch_prctl",
+            "sched_getaffinity",
             "clock_gettime",
             "clock_getres",
             "membarrier"
