@@ -258,10 +258,12 @@ macro_rules! families {
 
 families! {
     descriptors: descriptors_are_homes_everywhere,
+    identity: identity_is_homes_everywhere,
     memory: memory_is_the_programs_own_everywhere,
     processes: processes_are_relatives_everywhere,
     signals: signals_are_heard_as_at_home_everywhere,
     sockets: sockets_are_homes_everywhere,
+    states: states_that_cannot_leave_keep_a_program_at_home,
     surroundings: surroundings_are_homes_everywhere,
     threads: threads_work_together_everywhere,
     time: time_passes_as_at_home_everywhere,

@@ -11,6 +11,7 @@ mod losses;
 mod memory;
 mod programs;
 mod running;
+mod states;
 mod timeouts;
 #[path = "../two_supervisors/mod.rs"]
 mod two_supervisors;

@@ -51,6 +51,8 @@ impl Running {
             .args(&program.arguments)
             .env("GATE", files.join("gate"))
             .env("READY", files.join("ready"))
+            .env("FREE", files.join("free"))
+            .env("HOLD", files.join("hold"))
             .env("LC_ALL", "C.UTF-8")
             .current_dir(place)
             .stdin(Stdio::null())
@@ -68,8 +70,10 @@ impl Running {
         let running = Running::start(program);
         running.let_exec();
         let wanted = fs::canonicalize(program.file()).unwrap();
+        // One that executes another program at once says when it is ready.
         wait_until("the exec", || {
-            fs::read_link(format!("/proc/{}/exe", running.pid)).is_ok_and(|seen| seen == wanted)
+            let program = fs::read_link(format!("/proc/{}/exe", running.pid));
+            running.is_ready() || program.is_ok_and(|seen| seen == wanted)
         });
         running
     }
@@ -81,6 +85,21 @@ impl Running {
     /// Lets the program end its rounds.
     pub(crate) fn open_gate(&self) {
         File::create(self.files.join("gate")).unwrap();
+    }
+
+    /// Has the program go on when the state is over that kept it at home; before the gate opens.
+    pub(crate) fn hold(&self) {
+        File::create(self.files.join("hold")).unwrap();
+    }
+
+    /// Whether the program has said that this state is over.
+    pub(crate) fn is_free(&self) -> bool {
+        self.files.join("free").exists()
+    }
+
+    /// Lets a program end that was held.
+    pub(crate) fn release(&self) {
+        fs::remove_file(self.files.join("hold")).unwrap();
     }
 
     /// Waits until it has ended.

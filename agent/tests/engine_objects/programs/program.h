@@ -69,6 +69,25 @@ static inline void say_ready(void) {
     }
 }
 
+/* Waits, in a state in which the program cannot leave home, until the gate opens. */
+static inline void stay(void) {
+    say_ready();
+    while (!gate_is_open())
+        sleep_ms(2);
+}
+
+/* The state that kept the program at home is over: says so by the file FREE, and goes on for as long as the test
+   keeps the file HOLD. */
+static inline void be_free(void) {
+    const char *free = getenv("FREE"), *hold = getenv("HOLD");
+    if (!free || !hold || access(hold, F_OK) != 0)
+        return;
+    int fd = open(free, O_WRONLY | O_CREAT, 0600);
+    CHECK(fd >= 0 && close(fd) == 0);
+    while (access(hold, F_OK) == 0)
+        sleep_ms(2);
+}
+
 static inline void make_file(const char *name, const char *text) {
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
