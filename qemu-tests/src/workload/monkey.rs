@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::census::Census;
+use super::census::{Census, Usage};
 use super::journal::Journal;
 use super::mover::{Mover, Moves, processes_of};
 use super::outcome::Outcome;
@@ -49,6 +49,13 @@ const WEATHER_MS_MAX: u64 = 15_000;
 
 /// How long the lab may take to become idle when the last program has ended.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the largest agent may have more in the second half of the time than in the first: its tables of
+/// processes grow to the size of the busiest moment and stay so.
+const AGENT_GROWTH_KIB_MAX: u64 = 1024;
+
+/// As above, of the largest supervisor, which depends on the program that it happens to have.
+const SUPERVISOR_GROWTH_KIB_MAX: u64 = 4096;
 
 /// What the monkey is to do.
 #[derive(Clone, Debug)]
@@ -172,10 +179,41 @@ pub fn let_loose(
 }
 
 impl MonkeyReport {
-    /// Whether all runs were as the native ones, no move failed, and nothing is left.
+    /// Whether all runs were as the native ones, nothing is left and nothing grows. Moves may fail: a node that
+    /// is busy in bad weather can be taken for lost, and the program goes on where it is.
     pub fn is_right(&self) -> bool {
-        let right = |tally: &Tally| tally.differences.is_empty() && tally.moves.failed.is_empty();
-        self.tallies.iter().all(right) && self.residue.is_empty()
+        let right = |tally: &Tally| tally.differences.is_empty();
+        self.tallies.iter().all(right) && self.residue.is_empty() && self.growth().is_empty()
+    }
+
+    /// Which memory is not flat, in words: what the second half of the samples shows of agents and
+    /// supervisors beyond what the first half does.
+    pub fn growth(&self) -> Vec<String> {
+        let agents = self.grown("agent", Census::agents_max, AGENT_GROWTH_KIB_MAX);
+        let supervisors = self.grown(
+            "supervisor",
+            Census::supervisors_max,
+            SUPERVISOR_GROWTH_KIB_MAX,
+        );
+        agents.into_iter().chain(supervisors).collect()
+    }
+
+    fn grown(
+        &self,
+        kind: &str,
+        usage: impl Fn(&Census) -> Usage,
+        allowed_kib: u64,
+    ) -> Option<String> {
+        let largest = |samples: &[Sample]| {
+            let sizes = samples
+                .iter()
+                .map(|sample| usage(&sample.census).resident_kib);
+            sizes.max().unwrap_or_default()
+        };
+        let (first, second) = self.samples.split_at(self.samples.len().div_ceil(2));
+        let (before, now) = (largest(first), largest(second));
+        (now > before + allowed_kib)
+            .then(|| format!("the largest {kind} has {now} KiB instead of {before}"))
     }
 }
 

@@ -15,7 +15,15 @@ pub(crate) fn tables(report: &MonkeyReport, seed: u64) -> String {
 }
 
 fn programs(report: &MonkeyReport) -> Vec<Vec<String>> {
-    let head = ["PROGRAM", "RUNS", "MOVES", "REFUSED", "FREEZE", "IDENTICAL"];
+    let head = [
+        "PROGRAM",
+        "RUNS",
+        "MOVES",
+        "REFUSED",
+        "FAILED",
+        "FREEZE",
+        "IDENTICAL",
+    ];
     let mut rows = vec![head.map(String::from).to_vec()];
     rows.extend(report.tallies.iter().map(|tally| {
         let identical = tally.differences.is_empty();
@@ -24,6 +32,7 @@ fn programs(report: &MonkeyReport) -> Vec<Vec<String>> {
             tally.runs.to_string(),
             tally.moves.done.to_string(),
             tally.moves.refused.values().sum::<u32>().to_string(),
+            tally.moves.failed.len().to_string(),
             format!("{} ms", tally.moves.freeze_max.as_millis()),
             if identical { "yes" } else { "NO" }.to_owned(),
         ]
@@ -106,8 +115,11 @@ fn wrong(report: &MonkeyReport) -> String {
     for left in &report.residue {
         text += &format!("\nleft: {left}");
     }
-    if text.is_empty() {
-        text += "\nAll outputs and files are right, and nothing is left.";
+    for grown in report.growth() {
+        text += &format!("\ngrown: {grown}");
+    }
+    if report.is_right() {
+        text += "\nAll outputs and files are right, nothing is left and nothing grows.";
     }
     text + "\n"
 }
@@ -132,6 +144,7 @@ pub(crate) fn json(report: &MonkeyReport) -> String {
         "programs": programs,
         "samples": samples,
         "residue": report.residue,
+        "growth": report.growth(),
         "homecomings": report.journal.homecomings,
         "troubles": report.journal.troubles,
     });
@@ -197,12 +210,14 @@ mod tests {
     fn tables_are_aligned_and_end_with_the_verdict() {
         let text = tables(&report(), 5);
         assert!(
-            text.contains("\nperl        3      0        0    0 ms        yes\n"),
+            text.contains("\nperl        3      0        0       0    0 ms        yes\n"),
             "{text}"
         );
         assert!(text.contains("3.50 MiB   24\n"), "{text}");
         assert!(
-            text.ends_with("\nAll outputs and files are right, and nothing is left.\n"),
+            text.ends_with(
+                "\nAll outputs and files are right, nothing is left and nothing grows.\n"
+            ),
             "{text}"
         );
     }
