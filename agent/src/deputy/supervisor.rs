@@ -336,15 +336,13 @@ impl Supervisor {
         let mut last_tick = Instant::now();
         let mut has_process = true;
         loop {
-            for happening in family.advance() {
-                has_process = self.on_happening(&family, happening);
-            }
+            let happenings = family.advance();
+            has_process = self.on_happenings(&family, happenings, has_process);
             self.follow_orders(&mut family);
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
-                for happening in family.on_tick() {
-                    has_process = self.on_happening(&family, happening);
-                }
+                let happenings = family.on_tick();
+                has_process = self.on_happenings(&family, happenings, has_process);
                 for member in &family.members {
                     self.report_usage(member);
                 }
@@ -410,8 +408,23 @@ impl Supervisor {
         }
     }
 
-    /// Whether the process concerned lives on at home, for this supervisor to serve.
-    fn on_happening(&mut self, family: &Family, happening: Happening) -> bool {
+    /// Whether the process that the last of them concerns lives on at home, for this supervisor to serve.
+    fn on_happenings(
+        &mut self,
+        family: &Family,
+        happenings: Vec<Happening>,
+        mut has_process: bool,
+    ) -> bool {
+        let mut happenings = happenings.into_iter().peekable();
+        while let Some(happening) = happenings.next() {
+            // Several can have left before this supervisor hears of it, but it serves only one.
+            let is_last = family.members.is_empty() && happenings.peek().is_none();
+            has_process = self.on_happening(family, happening, is_last);
+        }
+        has_process
+    }
+
+    fn on_happening(&mut self, family: &Family, happening: Happening, is_last: bool) -> bool {
         match happening {
             Happening::Joined(pid) => {
                 let status = SupervisorStatus::new(ProcessState::Away, family.node.clone());
@@ -420,7 +433,6 @@ impl Supervisor {
             }
             Happening::Left(member, fate) => {
                 self.report_usage(&member);
-                let is_last = family.members.is_empty();
                 self.end_journey(&member, fate, &family.node, is_last)
             }
         }
