@@ -4,7 +4,7 @@
 use crate::migrate::image::{ProcessImage, Waiting};
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::ThreadId;
-use crate::sys::signal::{SignalAction, SignalSet};
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SignalAction, SignalSet};
 
 use super::away::{Away, Trouble};
 
@@ -17,35 +17,48 @@ impl Away<'_> {
         call: u64,
         signal: i32,
         action: SignalAction,
+        old_at: u64,
         mask: SignalSet,
     ) -> Result<(), Trouble> {
         self.take_mask(tid, mask)?;
         let was_ignored = self.deputy.ignores(signal);
-        let result = self.set_action(tid, signal, action)?;
+        let (result, old) = self.set_action(tid, signal, action)?;
         if was_ignored && !self.deputy.ignores(signal) {
             self.let_signal_interrupt(signal);
         }
-        self.return_injected(tid, call, result, None)
+        self.return_injected(tid, call, result, None)?;
+        // The guest's kernel leaves the old action there, unless the guest comes home before it hears of this.
+        if result == 0
+            && old_at != 0
+            && let Some(last) = &mut self.known(tid)?.last_return
+        {
+            last.writes.push((old_at, old.to_vec()));
+        }
+        Ok(())
     }
 
-    /// Sets an action, by a stopped thread, whose registers and mask are the caller's to set.
+    /// Sets an action, by a stopped thread, whose registers and mask are the caller's to set. Returns the
+    /// result, and the old action in the kernel's layout.
     fn set_action(
         &mut self,
         tid: ThreadId,
         signal: i32,
         action: SignalAction,
-    ) -> Result<i64, Trouble> {
+    ) -> Result<(i64, [u8; SIGNAL_ACTION_BYTES]), Trouble> {
         let at = self.deputy.scratch.shared.data;
+        let old_at = at + SIGNAL_ACTION_BYTES as u64;
         self.deputy.memory.write(at, &action.to_bytes())?;
         let number_of = i64::from(signal).cast_unsigned();
-        let arguments = [number_of, at, 0, size_of::<SignalSet>() as u64, 0, 0];
+        let arguments = [number_of, at, old_at, size_of::<SignalSet>() as u64, 0, 0];
         let result = self.inject(tid, number::SYS_rt_sigaction, arguments)?;
         if result == 0
             && let Some(known) = self.deputy.signal_actions.get_mut(signal as usize - 1)
         {
             *known = action;
         }
-        Ok(result)
+        let mut old = [0; SIGNAL_ACTION_BYTES];
+        self.deputy.memory.read(old_at, &mut old)?;
+        Ok((result, old))
     }
 
     /// The guest hears a signal whose handler runs once: from here on it has its default action.

@@ -244,9 +244,10 @@ impl Away<'_> {
                 call,
                 signal,
                 action,
+                old_at,
                 mask,
             } => {
-                self.on_action(tid, call, signal, action, mask)?;
+                self.on_action(tid, call, signal, action, old_at, mask)?;
             }
             ToDeputy::Map {
                 tid,

@@ -275,7 +275,7 @@ impl Stay<'_> {
     }
 
     fn change_action(&mut self, trap: &Trap) -> Result<Next, Trouble> {
-        let [signal, new_action, _, set_bytes, ..] = trap.arguments;
+        let [signal, new_action, old_at, set_bytes, ..] = trap.arguments;
         let is_valid = (1..=SIGNAL_MAX as u64).contains(&signal) && set_bytes == 8;
         let mut bytes = [0; SIGNAL_ACTION_BYTES];
         if new_action == 0
@@ -295,6 +295,7 @@ impl Stay<'_> {
             call,
             signal,
             action,
+            old_at,
             mask,
         };
         self.channel.send(&header, &[])?;

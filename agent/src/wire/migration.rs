@@ -279,6 +279,8 @@ pub enum ToDeputy {
         signal: i32,
         /// The new action.
         action: SignalAction,
+        /// Where the program wants the old one; 0 if nowhere.
+        old_at: u64,
         /// The thread's signal mask.
         mask: SignalSet,
     },
