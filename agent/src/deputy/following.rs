@@ -23,8 +23,9 @@ use crate::sys::signal::SignalSet;
 
 use super::departure;
 
-/// How long the process may take to be found asleep, and the child to say so.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the process may take to be found asleep, and the child to say so. Home is silent meanwhile, so twice
+/// this has to be shorter than the guests' lease ([`crate::guest::supervisor::LEASE`]).
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 const GO: &[u8] = b"g";
 const DONE: &[u8] = b"d";

@@ -432,7 +432,9 @@ pub const PROGRAMS: &[Program] = &[
             look("row 50"),
             type_keys("&99\r"),
             look("row 50999"),
-            type_keys("\x12"),
+            // Without a pattern, the filter ends.
+            type_keys("&\r"),
+            look("row 50600"),
             type_keys("/54321\r"),
             look("row 54343"),
             type_keys("q"),
