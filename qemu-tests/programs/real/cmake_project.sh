@@ -9,7 +9,7 @@ cat >CMakeLists.txt <<-'END'
 	add_library(parts STATIC ${parts})
 	add_executable(program main.cc)
 	target_link_libraries(program parts)
-	add_custom_command(OUTPUT list.txt COMMAND ls ${CMAKE_SOURCE_DIR} > list.txt)
+	add_custom_command(OUTPUT list.txt COMMAND sh -c "ls ${CMAKE_SOURCE_DIR}/*.cc > list.txt" VERBATIM)
 	add_custom_target(list ALL DEPENDS list.txt)
 END
 for number in 1 2 3 4 5 6; do
