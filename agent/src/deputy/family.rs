@@ -13,7 +13,7 @@ use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::NodeName;
 
 use super::away::{Away, Fate, Member, Step, Trouble};
-use super::homecoming::PAGES_TIMEOUT;
+use super::memory_at_home::PAGES_TIMEOUT;
 use super::push::Pusher;
 
 /// After this much silence of the remote node home falls silent too, so that the guests' lease

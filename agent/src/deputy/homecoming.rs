@@ -1,7 +1,7 @@
 //! The process comes home: the deputy becomes the whole process again.
 //!
 //! 1. All threads of the deputy are stopped; a call under way is finished or given up, to be made again.
-//! 2. Break, stack and mappings become the guest's.
+//! 2. Break, stack and mappings become the guest's ([`super::memory_at_home`]).
 //! 3. The pages and the contents of shared objects arrive: what differs is written, what the guest no longer
 //!    has is cleared.
 //! 4. What calls have left in memory after the guest had stopped is written.
@@ -13,34 +13,21 @@ use std::time::{Duration, Instant};
 
 use crate::migrate::asleep;
 use crate::migrate::capture::restart;
-use crate::migrate::channel::Message;
-use crate::migrate::image::{
-    PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END, UndeliveredSignal, Waiting,
-};
-use crate::migrate::objects;
-use crate::migrate::pages::{self, PageMap};
-use crate::migrate::resource_limits::Lifted;
+use crate::migrate::image::{ProcessImage, ThreadImage, UndeliveredSignal, Waiting};
 use crate::migrate::{extended_state, inject};
-use crate::process::smaps::{self, MappingDetail};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
-use crate::sys::signal::SignalSet;
 use crate::sys::wait::{self, Report};
 use crate::syscall::Timeout;
-use crate::wire::migration::{ToDeputy, ToGuest};
+use crate::wire::migration::ToGuest;
 
 use super::away::{Away, Fate, Step, Trouble};
 use super::in_flight::CallOutcome;
 use super::interrupted::{timespec, whole_milliseconds};
-use super::layout;
-use super::objects::Incoming;
-use super::supervisor::TICK;
+use super::memory_at_home::Guards;
 use super::threads::DeputyState;
-
-/// How long the guest's pages may be on their way without any arriving.
-pub(super) const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EINTR: i64 = -4;
 const EFAULT: i64 = -14;
@@ -54,15 +41,6 @@ pub(super) struct Homecoming {
     pub(super) outcomes: Vec<(ThreadId, CallOutcome)>,
     /// Memory whose contents are the deputy's own.
     pub(super) own_memory: Vec<std::ops::Range<u64>>,
-}
-
-/// What is done about guard pages: the advice of madvise(2) for it.
-#[derive(Clone, Copy)]
-enum Guards {
-    /// MADV_GUARD_INSTALL.
-    Install = 102,
-    /// MADV_GUARD_REMOVE.
-    Remove = 103,
 }
 
 /// Waits until the coarsest monotonic clock has reached what the guest has seen: its clocks were ahead of
@@ -204,230 +182,6 @@ impl Away<'_> {
                 Report::Stopped(_) => ptrace::resume(tid, 0)?,
             }
         }
-    }
-
-    fn adapt_layout(&mut self, homecoming: &Homecoming) -> Result<(), Trouble> {
-        let image = &homecoming.image;
-        let pid = self.deputy.pid;
-        let shared = self.deputy.scratch.shared;
-        for thread in &self.deputy.threads {
-            ptrace::set_signal_mask(thread.tid, SignalSet::ALL)?;
-        }
-        let brk = image.memory_layout.brk;
-        shared.call(pid, number::SYS_brk, [brk, 0, 0, 0, 0, 0])?;
-        let present = self.present_mappings()?;
-        if let Some(lowest) = layout::grown_stack(&present, &image.mappings) {
-            // The kernel grows the stack when a call of the process touches it: time(2) writes there.
-            shared.call(pid, number::SYS_time, [lowest, 0, 0, 0, 0, 0])?;
-        }
-        let present = self.present_mappings()?;
-        let mut own = homecoming.own_memory.clone();
-        own.push(self.deputy.scratch.range());
-        let (objects, unknown) = (&self.deputy.objects, image.advice_unknown);
-        let mut change = layout::change(&present, &image.mappings, objects, unknown, &own);
-        if let Some(address) = change.missing {
-            return Err(Trouble::Protocol(format!(
-                "what the guest has at {address:#x} is not at home"
-            )));
-        }
-        // The scratch area is still there, and the guest's node has kept to the limits.
-        let lifted = Lifted::of(pid)?;
-        shared.run(pid, &self.deputy.memory, &mut change.calls)?;
-        drop(lifted);
-        let failed = change
-            .calls
-            .iter()
-            .find(|call| (-4095..0).contains(&call.result));
-        if let Some(call) = failed {
-            return Err(Trouble::Protocol(format!(
-                "memory at {:#x} cannot be made as the guest had it: {}",
-                call.arguments[0],
-                std::io::Error::from_raw_os_error(-call.result as i32)
-            )));
-        }
-        shared.run(pid, &self.deputy.memory, &mut change.advice)?;
-        for call in change.advice.iter().filter(|call| call.result < 0) {
-            log::debug!(
-                "advice on memory at {:#x} is not given: errno {}",
-                call.arguments[0],
-                -call.result
-            );
-        }
-        Ok(())
-    }
-
-    /// Guard pages that the guest no longer has make room for contents before these arrive; new ones are made
-    /// when nothing more arrives.
-    fn settle_guards(&self, image: &ProcessImage, what: Guards) -> Result<(), Trouble> {
-        let pid = self.deputy.pid;
-        let present = PageMap::open(pid)?.guards(&(0..USER_ADDRESS_END))?;
-        let (Some(wanted), Some(present)) = (&image.guards, present) else {
-            return Ok(());
-        };
-        let present: Vec<(u64, u64)> = present.iter().map(|run| (run.start, run.end)).collect();
-        let parts = match what {
-            Guards::Remove => layout::uncovered(&present, wanted),
-            Guards::Install => layout::uncovered(wanted, &present),
-        };
-        let call = |part: &std::ops::Range<u64>| {
-            let arguments = [part.start, part.end - part.start, what as u64, 0, 0, 0];
-            Call::new(number::SYS_madvise, arguments)
-        };
-        let mut calls: Vec<Call> = parts.iter().map(call).collect();
-        let shared = self.deputy.scratch.shared;
-        shared.run(pid, &self.deputy.memory, &mut calls)?;
-        for call in calls.iter().filter(|call| call.result < 0) {
-            log::warn!(
-                "guard pages at {:#x} are not as they were: errno {}",
-                call.arguments[0],
-                -call.result
-            );
-        }
-        Ok(())
-    }
-
-    fn present_mappings(&self) -> Result<Vec<MappingDetail>, Trouble> {
-        smaps::read(self.deputy.pid.cast_unsigned())
-            .map_err(|error| Trouble::Protocol(error.to_string()))
-    }
-
-    fn receive_pages(&mut self, homecoming: &Homecoming) -> Result<(), Trouble> {
-        let present = self.present_mappings()?;
-        let page_map = PageMap::open(self.deputy.pid)?;
-        let image = &homecoming.image;
-        let (pid, objects) = (self.deputy.pid, &self.deputy.objects);
-        let mut incoming = Incoming::new(pid, &image.mappings, &present, objects)?;
-        let mut behind = 0;
-        let mut count = 0;
-        let mut last_sign = Instant::now();
-        loop {
-            if last_sign.elapsed() >= TICK {
-                last_sign = Instant::now();
-                self.channel.send(&ToGuest::Alive, &[])?;
-            }
-            let Message { header, payload } = self.channel.receive::<ToDeputy>(PAGES_TIMEOUT)?;
-            match header {
-                ToDeputy::Pages { address } => {
-                    let end = address.saturating_add(payload.len() as u64);
-                    let is_placed = address >= behind
-                        && !payload.is_empty()
-                        && (address | payload.len() as u64).is_multiple_of(PAGE_BYTES)
-                        && image
-                            .mapping_at(address)
-                            .is_some_and(|mapping| mapping.end >= end);
-                    if !is_placed {
-                        return Err(Trouble::Protocol(
-                            "the guest sent misplaced pages".to_owned(),
-                        ));
-                    }
-                    self.clear(&present, homecoming, behind..address, &page_map)?;
-                    self.write_pages(homecoming, address, &payload)?;
-                    count += payload.len() as u64 / PAGE_BYTES;
-                    behind = end;
-                }
-                ToDeputy::ObjectPages { object, offset } => {
-                    incoming.write(object, offset, &payload)?;
-                    count += payload.len() as u64 / PAGE_BYTES;
-                }
-                ToDeputy::PagesEnd { count: sent } if sent == count => {
-                    self.progress.has_all_pages = true;
-                    incoming.finish()?;
-                    return self.clear(&present, homecoming, behind..u64::MAX, &page_map);
-                }
-                ToDeputy::GuestLost { cause, .. } => {
-                    self.progress.has_all_pages = true;
-                    return Err(Trouble::GuestLost(cause));
-                }
-                ToDeputy::Usage { .. } => {}
-                other => {
-                    self.progress.has_all_pages = matches!(other, ToDeputy::PagesEnd { .. });
-                    return Err(Trouble::Protocol(format!(
-                        "the guest sent {other:?} among its pages"
-                    )));
-                }
-            }
-        }
-    }
-
-    fn write_pages(
-        &mut self,
-        homecoming: &Homecoming,
-        address: u64,
-        contents: &[u8],
-    ) -> Result<(), Trouble> {
-        let end = address + contents.len() as u64;
-        let is_mixed = homecoming
-            .own_memory
-            .iter()
-            .any(|own| own.start < end && address < own.end);
-        if !is_mixed && pages::write_differing(&self.deputy.memory, address, contents).is_ok() {
-            return Ok(());
-        }
-        for (index, page) in contents.chunks(PAGE_BYTES as usize).enumerate() {
-            let at = address + index as u64 * PAGE_BYTES;
-            if homecoming.own_memory.iter().any(|own| own.contains(&at)) {
-                continue;
-            }
-            if pages::write_differing(&self.deputy.memory, at, page).is_err() {
-                // A mapping of a file that ends before this page, unmapped by the guest and mapped anew.
-                let mapping = homecoming.image.mapping_at(at);
-                let protection = mapping.map_or(0, |mapping| mapping.protection);
-                let pid = self.deputy.pid;
-                self.replace_by_fresh(pid, at..at + PAGE_BYTES, protection.into())?;
-                self.deputy.memory.write(at, page)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the deputy's private memory within `range` what it began as: the guest has nothing of its own
-    /// there.
-    fn clear(
-        &self,
-        present: &[MappingDetail],
-        homecoming: &Homecoming,
-        range: std::ops::Range<u64>,
-        page_map: &PageMap,
-    ) -> Result<(), Trouble> {
-        let first = present.partition_point(|detail| detail.mapping.end <= range.start);
-        for detail in &present[first..] {
-            let mapping = &detail.mapping;
-            if mapping.start >= range.end {
-                break;
-            }
-            let part = mapping.start.max(range.start)..mapping.end.min(range.end);
-            let is_programs = !mapping.kind.is_kernel_provided()
-                && !self.deputy.scratch.range().contains(&mapping.start)
-                && homecoming.image.mapping_at(part.start).is_some();
-            let is_own = homecoming
-                .own_memory
-                .iter()
-                .any(|own| own.contains(&part.start));
-            if !is_programs || is_own || mapping.shared {
-                continue;
-            }
-            if objects::identity(mapping).is_none() {
-                pages::clear(&self.deputy.memory, page_map, &part)?;
-                continue;
-            }
-            for copies in pages::own_copies(page_map, &part)? {
-                self.forget_copies(&copies)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Throws away the process's own copies of an object's pages: the guest has done so (MADV_DONTNEED).
-    fn forget_copies(&self, range: &std::ops::Range<u64>) -> Result<(), Trouble> {
-        const MADV_DONTNEED: u64 = 4;
-        let arguments = [range.start, range.end - range.start, MADV_DONTNEED, 0, 0, 0];
-        let (pid, shared) = (self.deputy.pid, self.deputy.scratch.shared);
-        let result = shared.call(pid, number::SYS_madvise, arguments)?;
-        if result < 0 {
-            // Locked memory keeps its pages; the guest's are locked as well, and were sent.
-            log::debug!("pages at {:#x} stay: errno {}", range.start, -result);
-        }
-        Ok(())
     }
 
     fn restore_threads(&mut self, homecoming: Homecoming) -> Result<(), Trouble> {

@@ -25,6 +25,7 @@ pub mod interrupted;
 pub mod layout;
 pub mod loss;
 pub mod mapping;
+mod memory_at_home;
 pub mod objects;
 pub mod own_memory;
 pub mod parting;
