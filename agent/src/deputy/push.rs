@@ -97,12 +97,9 @@ impl Pusher {
         let (ours, theirs) = UnixStream::pair()?;
         let (_, process) = child::spawn(0, None, || {
             // The copies of the supervisor's connections go, so that these end when it does.
-            let kept = [
-                theirs.as_fd(),
-                push.stream.as_fd(),
-                push.memory.as_fd(),
-                push.page_map.as_fd(),
-            ];
+            let [memory, maps] = push.memory.descriptors();
+            let (stream, page_map) = (push.stream.as_fd(), push.page_map.as_fd());
+            let kept = [theirs.as_fd(), stream, memory, maps, page_map];
             let prepared =
                 child::close_all_but_standard_and(&kept).and_then(|()| child::die_with_parent());
             match prepared {

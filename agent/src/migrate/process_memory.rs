@@ -33,6 +33,11 @@ impl ProcessMemory {
         Ok(ProcessMemory { file, maps, thread })
     }
 
+    /// What has to stay open for this to work.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.file.as_fd(), self.maps.as_fd()]
+    }
+
     /// Fills `into` from `address` on.
     ///
     /// # Errors
@@ -131,12 +136,6 @@ impl ProcessMemory {
         let mut word = [0; 8];
         self.read(address, &mut word)?;
         Ok(u64::from_le_bytes(word))
-    }
-}
-
-impl AsFd for ProcessMemory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 
