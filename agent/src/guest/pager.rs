@@ -5,7 +5,8 @@
 //!    to come, and the page connection to home.
 //! 3. What comes is placed. A thread that touches a page which has not come waits; the page is asked for,
 //!    and home sends it before all others.
-//! 4. When everything has come, it says so and ends: the guest's memory is then like any other.
+//! 4. When everything has come, it says so, and ends when the supervisor has heard it: the guest's memory is
+//!    then like any other.
 //!
 //! It is a process of its own because the supervisor, and the guest's threads in injected calls that the
 //! supervisor waits for, touch the guest's memory too, and then wait for it as anybody does. If it fails,
@@ -135,20 +136,30 @@ impl AsFd for Pager {
 
 /// In the pager. Returns its exit status.
 fn serve(link: &UnixStream) -> i32 {
-    let outcome = receive_work(link).and_then(|work| match work {
-        Some(mut filler) => filler.run(link),
+    let mut filler = match receive_work(link) {
+        Ok(Some(filler)) => filler,
         // No guest came.
-        None => Ok(Outcome::NotWanted),
-    });
-    let report = match outcome {
-        Ok(Outcome::NotWanted) => return 0,
-        Ok(Outcome::Complete) => FromPager::Complete,
-        Err(error) => FromPager::Failed(error.to_string()),
+        Ok(None) => return 0,
+        Err(error) => return fail(link, &error),
     };
-    let is_lost = matches!(report, FromPager::Failed(_));
-    match local::send(link, &report, None) {
-        Ok(()) if is_lost => await_supervisor(link),
-        Ok(()) => 0,
+    match filler.run(link) {
+        Ok(Outcome::NotWanted) => 0,
+        Ok(Outcome::Complete) => {
+            let Filler { stream, target } = filler;
+            // Home waits for that.
+            drop(stream);
+            match local::send(link, &FromPager::Complete, None) {
+                Ok(()) => target.attend(link),
+                Err(_) => 1,
+            }
+        }
+        Err(error) => fail(link, &error),
+    }
+}
+
+fn fail(link: &UnixStream, error: &FillError) -> i32 {
+    match local::send(link, &FromPager::Failed(error.to_string()), None) {
+        Ok(()) => await_supervisor(link),
         Err(_) => 1,
     }
 }
@@ -334,6 +345,23 @@ const EAGAIN: i32 = 11;
 const EEXIST: i32 = 17;
 
 impl Target {
+    /// Everything has come. The guest's threads wait for their events to be read, and the supervisor may wait
+    /// for such a thread, until it has heard of that and closes its userfaultfd.
+    fn attend(mut self, link: &UnixStream) -> i32 {
+        loop {
+            let mut descriptors = [
+                PollFd::new(&self.userfaultfd, PollFlags::IN),
+                PollFd::new(link, PollFlags::IN),
+            ];
+            // An error is as good as nothing having happened: everything is looked at again.
+            let _ = poll(&mut descriptors, None);
+            let has_heard = !descriptors[1].revents().is_empty();
+            if has_heard || self.take_events().is_err() {
+                return 0;
+            }
+        }
+    }
+
     fn take_events(&mut self) -> Result<(), FillError> {
         loop {
             let events = self.userfaultfd.events()?;
