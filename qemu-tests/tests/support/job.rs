@@ -217,7 +217,7 @@ impl<'lab> Job<'lab> {
     /// Waits for its end with its input open.
     pub fn await_end(mut self) -> Outcome {
         let waited = wait_until(
-            MOVE_TIMEOUT,
+            END_TIMEOUT,
             format!("process {} ends", self.pid()),
             || match self.child.try_wait().unwrap() {
                 Some(status) => Ok(status),
