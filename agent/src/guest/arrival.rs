@@ -223,19 +223,12 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
             _ => ThreadState::Held,
         };
         GuestThread {
-            thread: built.thread,
-            tid: image.tid,
             state,
-            signals: std::collections::VecDeque::new(),
-            interrupted: None,
-            mask_at_home: image.signal_mask,
-            mask_told: image.signal_mask,
-            knows_all_signals: false,
             waits_since_ns: match image.waiting {
                 Waiting::Since { began_ns } => Some(began_ns),
                 _ => None,
             },
-            is_exiting: false,
+            ..GuestThread::new(built.thread, image.tid, image.signal_mask)
         }
     });
     let threads: Vec<GuestThread> = threads.collect();

@@ -8,7 +8,6 @@
 //! tracer. On this node it is the supervisor's child and sends no signal when it ends: its parent's
 //! wait(2) and SIGCHLD are home's affair. After vfork(2) the two share their memory, as natively.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
@@ -380,18 +379,7 @@ impl Stay<'_> {
         Ok(Guest {
             pid,
             leader,
-            threads: vec![GuestThread {
-                thread: leader,
-                tid: pid,
-                state: ThreadState::Held,
-                signals: VecDeque::new(),
-                interrupted: None,
-                mask_at_home: mask,
-                mask_told: mask,
-                knows_all_signals: false,
-                waits_since_ns: None,
-                is_exiting: false,
-            }],
+            threads: vec![GuestThread::new(leader, pid, mask)],
             memory: ProcessMemory::open(leader)?,
             files: self.guest.files.of_child(),
             advice_refused: self.guest.advice_refused,

@@ -4,8 +4,6 @@
 //! what all guests of one supervisor share. The other files of this folder add to it, each its own
 //! subject: trapped calls, forks, signals, the way home.
 
-use std::collections::VecDeque;
-
 use crate::migrate::channel::{Channel, Message};
 use crate::process::stat;
 use crate::sys::ptrace::{self, ThreadId};
@@ -208,18 +206,7 @@ impl Stay<'_> {
             Report::Exited(_) | Report::Killed(_) => return Err(Trouble::GuestGone),
         }
         ptrace::set_signal_mask(thread, mask)?;
-        self.guest.threads.push(GuestThread {
-            thread,
-            tid,
-            state: ThreadState::Held,
-            signals: VecDeque::new(),
-            interrupted: None,
-            mask_at_home: mask,
-            mask_told: mask,
-            knows_all_signals: false,
-            waits_since_ns: None,
-            is_exiting: false,
-        });
+        self.guest.threads.push(GuestThread::new(thread, tid, mask));
         self.guest.run(thread, 0)?;
         Ok(())
     }

@@ -206,6 +206,24 @@ impl GuestThread {
     }
 }
 
+impl GuestThread {
+    /// One that is stopped and has this mask, here and at home.
+    pub fn new(thread: ThreadId, tid: i32, mask: SignalSet) -> GuestThread {
+        GuestThread {
+            thread,
+            tid,
+            state: ThreadState::Held,
+            signals: VecDeque::new(),
+            interrupted: None,
+            mask_at_home: mask,
+            mask_told: mask,
+            knows_all_signals: false,
+            waits_since_ns: None,
+            is_exiting: false,
+        }
+    }
+}
+
 impl Guest {
     /// The thread that home numbers `tid`.
     pub fn by_tid(&mut self, tid: i32) -> Option<&mut GuestThread> {

@@ -17,26 +17,6 @@ const NOT_TRIED: &[(&str, &str)] = &[
     ("execve", "it would replace the test"),
     ("execveat", "it would replace the test"),
     ("rt_sigsuspend", "it ends by a signal's handler only"),
-    (
-        "sched_getaffinity",
-        "its answer is of the remote's CPUs: tried by the programs of `identity`",
-    ),
-    (
-        "sched_setaffinity",
-        "made on both sides: tried by the programs of `identity`",
-    ),
-    (
-        "sched_setattr",
-        "made on both sides: tried by the programs of `identity`",
-    ),
-    (
-        "sched_setparam",
-        "made on both sides: tried by the programs of `identity`",
-    ),
-    (
-        "sched_setscheduler",
-        "made on both sides: tried by the programs of `identity`",
-    ),
     ("settimeofday", "it would set the machine's clock"),
 ];
 

@@ -56,6 +56,27 @@ fn limits_and_usage_come_back_whole() {
     verify("sched_getattr", Same, |guest| {
         [0, guest.room(48), 48, 0, 0, 0]
     });
+    let me = u64::from(std::process::id());
+    verify("sched_getaffinity", Same, |guest| {
+        [me, 128, guest.room(128), 0, 0, 0]
+    });
+    let any_cpu = [u64::MAX; 2];
+    verify("sched_setaffinity", Same, |guest| {
+        [0, 16, guest.numbers(&any_cpu), 0, 0, 0]
+    });
+    verify("sched_setparam", Same, |guest| {
+        [0, guest.numbers(&[0]), 0, 0, 0, 0]
+    });
+    verify("sched_setscheduler", Same, |guest| {
+        [0, 0, guest.numbers(&[0]), 0, 0, 0]
+    });
+    // The oldest size of struct sched_attr, all else as it is by default; and one that no kernel knows.
+    verify("sched_setattr", Same, |guest| {
+        [0, guest.numbers(&[48, 0, 0, 0, 0, 0]), 0, 0, 0, 0]
+    });
+    verify("sched_setattr", Error(libc::E2BIG), |guest| {
+        [0, guest.numbers(&[5, 0, 0, 0, 0, 0]), 0, 0, 0, 0]
+    });
     verify("get_mempolicy", Whatever, |guest| {
         [guest.room(4), guest.room(128), 1024, 0, 0, 0]
     });

@@ -6,6 +6,15 @@ use std::process::{Command, Stdio};
 use super::program::Program;
 use crate::error::LabError;
 
+/// Installs the packages that these programs need and that are missing.
+pub fn provide<'a>(programs: impl IntoIterator<Item = &'a Program>) -> Result<(), LabError> {
+    let missing = missing(programs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)
+}
+
 /// The packages that must be installed before these programs can run.
 pub fn missing<'a>(programs: impl IntoIterator<Item = &'a Program>) -> Vec<&'static str> {
     let needs = programs.into_iter().flat_map(|program| program.needs);

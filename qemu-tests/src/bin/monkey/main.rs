@@ -82,10 +82,7 @@ fn play(arguments: &Arguments) -> Result<MonkeyReport, LabError> {
         found.ok_or_else(|| LabError::Usage(format!("there is no program \"{name}\"")))
     };
     let programs: Vec<_> = names.into_iter().map(find).collect::<Result<_, _>>()?;
-    let missing = packages::missing(programs.iter().copied());
-    if !missing.is_empty() {
-        packages::install(&missing)?;
-    }
+    packages::provide(programs.iter().copied())?;
     let root = std::path::absolute(&arguments.directory).map_err(LabError::doing(format!(
         "find {}",
         arguments.directory.display()

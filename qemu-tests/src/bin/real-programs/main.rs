@@ -88,10 +88,7 @@ fn main() -> ExitCode {
 
 fn try_all(arguments: &Arguments) -> Result<Results, LabError> {
     let programs = chosen(arguments)?;
-    let missing = packages::missing(programs.iter().copied());
-    if !missing.is_empty() {
-        packages::install(&missing)?;
-    }
+    packages::provide(programs.iter().copied())?;
     let root = std::path::absolute(&arguments.directory).map_err(LabError::doing(format!(
         "find {}",
         arguments.directory.display()
