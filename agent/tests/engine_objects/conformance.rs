@@ -152,7 +152,7 @@ fn compare(seen: &Outcome, wanted: &Outcome) -> Result<(), String> {
 fn conforms(family: &str) {
     let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
     let mut rows = table();
-    rows.retain(|row| row.family == family && row.name.contains(&only));
+    rows.retain(|row| row.family == family && row.path().contains(&only));
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Results::new());
     std::thread::scope(|scope| {
