@@ -39,7 +39,7 @@ impl Away<'_> {
 
     /// Sets an action, by a stopped thread, whose registers and mask are the caller's to set. Returns the
     /// result, and the old action in the kernel's layout.
-    fn set_action(
+    pub(super) fn set_action(
         &mut self,
         tid: ThreadId,
         signal: i32,

@@ -367,9 +367,6 @@ impl Away<'_> {
         }
         let lost = format!("node {} was lost ({trouble})", self.node.name);
         let why = match self.deputy.visible {
-            _ if self.deputy.is_stopped => {
-                format!("{lost} while the process was stopped by job control")
-            }
             Some(call) => {
                 format!("{lost}; since it left home it has done what cannot be done twice: {call}")
             }

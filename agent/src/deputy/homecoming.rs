@@ -8,6 +8,10 @@
 //! 5. Per thread: alternate stack, robust list, address to clear, rseq, if they have changed.
 //! 6. Signals that the guest has not heard are queued again; the scratch area goes.
 //! 7. Extended state, mask, registers; the threads are let go.
+//!
+//! A process that job control has stopped comes home, too: a traced thread runs for its tracer all the same,
+//! and at the end PTRACE_DETACH puts it back into the stop that its process is in (__ptrace_unlink in
+//! kernel/ptrace.c).
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +23,7 @@ use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
-use crate::sys::wait::{self, Report};
+use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::Timeout;
 use crate::wire::migration::ToGuest;
 
@@ -129,13 +133,12 @@ impl Away<'_> {
                     homecoming.outcomes.push((tid, outcome));
                 }
                 _ => {
-                    if !self.wake(tid)? {
-                        return Err(Trouble::Protocol("the process was stopped".to_owned()));
-                    }
+                    self.halt(tid)?;
                     self.take_last_return(tid, homecoming);
                 }
             }
         }
+        self.settle_deferred(homecoming)?;
         // Signals that woke threads on the way were sent to a guest that is no more.
         let unheard = self.progress.unconfirmed.drain(..);
         homecoming
@@ -145,6 +148,26 @@ impl Away<'_> {
                 info: sent.info,
             }));
         Ok(())
+    }
+
+    /// Stops a thread that sleeps, or is on its way to sleep, whether job control has stopped it or not.
+    fn halt(&mut self, tid: ThreadId) -> Result<(), Trouble> {
+        if matches!(self.known(tid)?.state, DeputyState::Stopped) {
+            return Ok(());
+        }
+        loop {
+            // Any other stop makes the kernel forget our request.
+            ptrace::interrupt(tid)?;
+            match wait::wait_for(tid)? {
+                Report::Exited(_) | Report::Killed(_) => return Err(Trouble::ProcessEnded),
+                // In a stopped process our own stop is reported like job control's.
+                Report::Stopped(Stop::Interrupted | Stop::Group(_)) => {
+                    self.set_state(tid, DeputyState::Stopped);
+                    return Ok(());
+                }
+                Report::Stopped(stop) => self.on_stop(tid, stop)?,
+            }
+        }
     }
 
     /// Waits until a thread's exec has failed. If it succeeds there is nobody to come home.
@@ -169,7 +192,7 @@ impl Away<'_> {
         }
     }
 
-    fn await_end(&mut self, tid: ThreadId) -> Result<(), Trouble> {
+    pub(super) fn await_end(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         loop {
             match wait::wait_for(tid)? {
                 Report::Exited(_) | Report::Killed(_) if tid == self.deputy.pid => {

@@ -7,12 +7,14 @@
 use std::time::{Duration, Instant};
 
 use crate::migrate::capture::restart;
+use crate::migrate::channel::Message;
 use crate::migrate::image::{UndeliveredSignal, Waiting};
 use crate::process::status;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
 use crate::syscall::Timeout;
+use crate::wire::migration::ToDeputy;
 
 use super::away::{Away, Trouble};
 use super::homecoming::Homecoming;
@@ -149,16 +151,69 @@ impl Away<'_> {
                     ptrace::interrupt(tid)?;
                     ptrace::resume_to_call(tid, 0)?;
                 }
-                Stop::Interrupted => return self.call_given_up(tid, heard),
-                Stop::Group(_) => {
-                    return Err(Trouble::Protocol("the process was stopped".to_owned()));
+                // A stop ends such calls, and only such (signal(7)).
+                Stop::Group(_) if self.call_phase(tid) == CallPhase::Interrupted(EINTR) => {
+                    return self.call_done(tid, EINTR);
                 }
+                Stop::Interrupted | Stop::Group(_) => return self.call_given_up(tid, heard),
                 stop => {
                     self.on_stop(tid, stop)?;
                     ptrace::interrupt(tid)?;
                 }
             }
         }
+    }
+
+    /// What the guest asked for while job control held the process, or another thread executed a program:
+    /// nothing of it has been done.
+    pub(super) fn settle_deferred(&mut self, homecoming: &mut Homecoming) -> Result<(), Trouble> {
+        let mut earlier = Vec::new();
+        for Message { header, .. } in std::mem::take(&mut self.progress.deferred) {
+            let Some(tid) = header.concerns() else {
+                continue;
+            };
+            let done = |result, writes| CallOutcome::Done {
+                result,
+                writes,
+                is_whole_portion: false,
+            };
+            let outcome = match header {
+                ToDeputy::ThreadExit { status, .. } => {
+                    self.on_thread_exit(tid, status)?;
+                    self.await_end(tid)?;
+                    continue;
+                }
+                ToDeputy::GiveBack { signals, .. } => {
+                    let own = |info| UndeliveredSignal { tid, info };
+                    earlier.extend(signals.into_iter().map(own));
+                    continue;
+                }
+                ToDeputy::Mask { call: None, .. } => continue,
+                // The guest has its new mask already.
+                ToDeputy::Mask { .. } => done(0, Vec::new()),
+                // And its new action, so that only this process still knows the old one.
+                ToDeputy::Action {
+                    signal,
+                    action,
+                    old_at,
+                    ..
+                } => {
+                    let (result, old) = self.set_action(tid, signal, action)?;
+                    let is_told = result == 0 && old_at != 0;
+                    done(
+                        result,
+                        is_told
+                            .then(|| (old_at, old.to_vec()))
+                            .into_iter()
+                            .collect(),
+                    )
+                }
+                _ => CallOutcome::Again { writes: Vec::new() },
+            };
+            homecoming.outcomes.push((tid, outcome));
+        }
+        homecoming.signals.splice(0..0, earlier);
+        Ok(())
     }
 
     /// Whether a call that has ended with EINTR was ended by our stop alone (signal(7)), or by a signal that

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use crate::migrate::freeze;
+use crate::migrate::freeze::{self, FreezeError};
 use crate::migrate::image::UndeliveredSignal;
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
@@ -80,8 +80,11 @@ impl Away<'_> {
             return Ok(());
         }
         ptrace::interrupt(tid)?;
-        freeze::wait_for_stop(tid, Instant::now() + STOP_TIMEOUT)
-            .map_err(|error| Trouble::Protocol(error.to_string()))?;
+        match freeze::wait_for_stop(tid, Instant::now() + STOP_TIMEOUT) {
+            // Once it is let go it is stopped again.
+            Ok(()) | Err(FreezeError::StoppedBySignal(_)) => {}
+            Err(error) => return Err(Trouble::Protocol(error.to_string())),
+        }
         self.set_state(tid, DeputyState::Stopped);
         Ok(())
     }

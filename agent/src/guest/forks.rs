@@ -11,6 +11,7 @@
 use std::io;
 use std::time::Instant;
 
+use crate::migrate::capture::restart;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, CallPhase, ThreadId};
@@ -337,6 +338,10 @@ impl Stay<'_> {
                 }
                 Report::Stopped(Stop::Call) if ptrace::call_phase(parent)? == CallPhase::Exit => {
                     let result = ptrace::registers(parent)?.result();
+                    if result == restart::ERESTARTNOINTR {
+                        // A stop of ours is pending, which the kernel takes for a signal: it makes the call again.
+                        continue;
+                    }
                     return Err(Trouble::Protocol(format!(
                         "{wanted} could not be made here ({result})"
                     )));

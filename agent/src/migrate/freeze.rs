@@ -202,8 +202,11 @@ impl Frozen {
                     // Still running (it never stopped): stop it to be able to let go of it.
                     let deadline = Instant::now() + STOP_TIMEOUT;
                     let _ = ptrace::interrupt(thread);
-                    if wait_for_stop(thread, deadline).is_ok() {
-                        let _ = ptrace::detach(thread, 0);
+                    match wait_for_stop(thread, deadline) {
+                        Ok(()) | Err(FreezeError::StoppedBySignal(_)) => {
+                            let _ = ptrace::detach(thread, 0);
+                        }
+                        Err(error) => log::warn!("thread {thread} could not be let go: {error}"),
                     }
                 }
                 Err(error) => log::warn!("thread {thread} could not be let go: {error}"),

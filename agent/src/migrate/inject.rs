@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::signal::{self, SignalSet, numbers};
 use crate::sys::wait::{self, Report, Stop};
 
+use super::capture::restart;
 use super::process_memory::ProcessMemory;
 
 /// Why an injected call has no result.
@@ -95,13 +96,19 @@ pub fn call(
     let mut entered = false;
     let mut held_stop = false;
     let mut new_thread = None;
-    loop {
+    let result = loop {
         ptrace::resume_to_call(thread, 0).map_err(&fail)?;
         match next_stop(thread)? {
             // A thread that stood at a seccomp stop first reports the exit of that call, skipped.
             Stop::Call => match ptrace::call_phase(thread).map_err(&fail)? {
                 CallPhase::Entry => entered = true,
-                CallPhase::Exit if entered => break,
+                CallPhase::Exit if entered => {
+                    let result = ptrace::registers(thread).map_err(&fail)?.result();
+                    // A stop is pending, which clone(2) takes for a signal: the kernel makes the call again.
+                    if result != restart::ERESTARTNOINTR {
+                        break result;
+                    }
+                }
                 CallPhase::Exit | CallPhase::None => {}
             },
             Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
@@ -111,8 +118,7 @@ pub fn call(
             Stop::Seccomp | Stop::Interrupted | Stop::Group(_) => {}
             stop => return Err(InjectError::Unexpected(thread, stop)),
         }
-    }
-    let result = ptrace::registers(thread).map_err(&fail)?.result();
+    };
     ptrace::set_registers(thread, &saved).map_err(&fail)?;
     if held_stop {
         resend_stop(thread);
@@ -134,6 +140,7 @@ pub fn call_interrupted(
     registers.enter_call(instruction, number.cast_unsigned(), arguments);
     ptrace::set_registers(thread, &registers).map_err(&fail)?;
     let mut entered = false;
+    let mut held_stop = false;
     loop {
         ptrace::resume_to_call(thread, 0).map_err(&fail)?;
         match next_stop(thread)? {
@@ -146,12 +153,16 @@ pub fn call_interrupted(
                 CallPhase::Exit if entered => break,
                 CallPhase::Exit | CallPhase::None => {}
             },
+            Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
             Stop::Interrupted | Stop::Seccomp | Stop::Group(_) => {}
             stop => return Err(InjectError::Unexpected(thread, stop)),
         }
     }
     let result = ptrace::registers(thread).map_err(&fail)?.result();
     ptrace::set_registers(thread, &saved).map_err(&fail)?;
+    if held_stop {
+        resend_stop(thread);
+    }
     Ok(result)
 }
 

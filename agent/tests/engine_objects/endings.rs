@@ -84,13 +84,40 @@ fn a_program_away_is_stopped_and_continued_from_home() {
     let pid = Pid::from_child(&running.child);
     for _ in 0..3 {
         kill_process(pid, Signal::STOP).unwrap();
-        wait_until("the stop", || {
-            status_field(running.pid, "State").starts_with('T')
-                || status_field(running.pid, "State").starts_with('t')
-        });
+        wait_until("the stop", || is_stopped(running.pid));
         kill_process(pid, Signal::CONT).unwrap();
     }
     assert_eq!(finish(running, supervisors), native);
+}
+
+fn is_stopped(pid: u32) -> bool {
+    status_field(pid, "State")
+        .to_ascii_lowercase()
+        .starts_with('t')
+}
+
+/// Stopped by job control it comes home, is stopped there, too, and goes on when it is continued.
+#[test]
+fn a_stopped_program_comes_home_and_is_continued_there() {
+    for program in [
+        Program::dynamic("spin").with(&["exit", "5"]),
+        Program::dynamic("threads/threads"),
+    ] {
+        let native = native(&program);
+        let running = Running::start_natively(&program);
+        let mut supervisors = Supervisors::of(running.pid);
+        let pid = Pid::from_child(&running.child);
+        supervisors.migrate("n2").unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        wait_until("the stop", || is_stopped(running.pid));
+        supervisors.migrate("home").unwrap();
+        assert_eq!(status_field(running.pid, "TracerPid"), "0");
+        wait_until("the stop at home", || {
+            status_field(running.pid, "State").starts_with('T')
+        });
+        kill_process(pid, Signal::CONT).unwrap();
+        assert_eq!(finish(running, supervisors), native);
+    }
 }
 
 /// cat on a terminal leaves home blocked in its read, echoes a line from away, and hears ^C.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::journeys::{finish, native};
 use crate::programs::Program;
 use crate::running::Running;
-use crate::two_supervisors::{Supervisors, wait_until};
+use crate::two_supervisors::{Supervisors, status_field, wait_until};
 
 const MOMENTS_MS: [u64; 8] = [0, 5, 10, 20, 40, 60, 80, 120];
 
@@ -68,6 +68,27 @@ fn a_program_that_has_shown_nothing_goes_on_at_home_when_its_remote_is_lost() {
         assert_gone(&children);
         assert_eq!(finish(running, supervisors), native, "{victim}");
     }
+}
+
+/// So does one that job control has stopped, when it is continued.
+#[test]
+fn a_stopped_program_that_has_shown_nothing_is_stopped_at_home_when_its_remote_is_lost() {
+    let program = Program::dynamic("threads/threads");
+    let native = native(&program);
+    let (running, mut supervisors) = away(&program);
+    let pid = Pid::from_child(&running.child);
+    kill_process(pid, Signal::STOP).unwrap();
+    wait_until("the stop", || {
+        status_field(running.pid, "State").starts_with('t')
+    });
+    kill(last_guest(&supervisors).id());
+    let cause = supervisors.await_own_move();
+    assert!(cause.contains("lost"), "{cause}");
+    wait_until("the stop at home", || {
+        status_field(running.pid, "State").starts_with('T')
+    });
+    kill_process(pid, Signal::CONT).unwrap();
+    assert_eq!(finish(running, supervisors), native);
 }
 
 fn assert_gone(guests: &[u32]) {
