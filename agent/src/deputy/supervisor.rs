@@ -191,6 +191,8 @@ impl Supervisor {
                     total_ms: began.elapsed().as_secs_f64() * 1000.0,
                     bytes_sent: departed.family.channel.bytes(),
                 };
+                // Whoever hears the answer may look at once where it is.
+                self.report_away(self.pid, &departed.family.node);
                 self.answer(order, Ok(report), None);
                 self.journey(departed.family)
             }
@@ -332,7 +334,6 @@ impl Supervisor {
 
     /// Serves a family until nobody of it is away. `false` if its last member has ended.
     fn journey(&mut self, mut family: Family) -> bool {
-        self.report_away(self.pid, &family.node);
         let mut last_tick = Instant::now();
         let mut has_process = true;
         loop {
