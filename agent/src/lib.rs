@@ -1,10 +1,11 @@
 //! Limosa: one computer out of your machine and a few spare PCs.
 //!
-//! The library behind the multi-call binary. `syscall` and `membership` are pure cores, without I/O and
+//! The library behind the multi-call binary. `syscall`, `membership` and `balance` are pure cores, without I/O and
 //! clocks. In `wire`, `discovery`, `load`, `process` and `secure` whatever parses and decides is pure as
 //! well, with a thin reader or socket beside it. `node`, `deputy`, `guest` and `migrate` are the glue
 //! around them; everything that talks to the kernel in raw terms lives in `sys`.
 
+pub mod balance;
 pub mod cli;
 pub mod deputy;
 pub mod discovery;

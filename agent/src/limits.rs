@@ -138,6 +138,27 @@ pub const VDSO_BYTES_MAX: usize = 1 << 16;
 /// Longest datagram between agents, in bytes: fits the smallest IPv6 link without fragments.
 pub const DATAGRAM_BYTES_MAX: usize = 1232;
 
+/// Load vectors in one gossip message: under a kilobyte.
+pub const GOSSIP_ENTRIES_MAX: usize = 24;
+
+/// Load vectors that a node keeps.
+pub const GOSSIP_VIEW_MAX: usize = 96;
+
+/// Nodes whose vectors are kept in preference, as they host processes of ours.
+pub const GOSSIP_HOSTS_MAX: usize = 48;
+
+/// Moves that were ordered and cannot be seen in the loads yet; of more, the oldest are forgotten.
+pub const MOVES_EXPECTED_MAX: usize = 512;
+
+/// Most processes of a home, and of its guests, that are looked at each second.
+pub const PROCESSES_BALANCED_MAX: usize = 1024;
+
+/// Nodes of which is remembered that moves there failed or that they come and go.
+pub const DOUBTFUL_NODES_MAX: usize = 256;
+
+/// Nodes that one process is remembered to have failed to reach.
+pub const AVOIDED_NODES_MAX: usize = 4;
+
 /// Longest beacon, in bytes with its envelope.
 pub const BEACON_BYTES_MAX: usize = 512;
 

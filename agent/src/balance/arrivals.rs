@@ -1,0 +1,105 @@
+//! The host's side: how many guests come in at a time, and which leave when the owner of the machine works on it.
+
+use std::time::Duration;
+
+/// Guests that come in at once, for each CPU.
+const BURST_PER_CPU: f64 = 2.0;
+
+/// Guests that come in a second after that, for each CPU.
+const PER_SECOND_PER_CPU: f64 = 1.0;
+
+/// From so much work of its own for each CPU on, a node is its owner's.
+const OWNER_WORKS: f64 = 0.5;
+
+/// Lets guests in that balancers send: some at once, then a few a second. What a person sends is not counted.
+///
+/// All homes see the same idle node at the same time; without this it would be flooded before its load shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Door {
+    used: f64,
+    at: Duration,
+}
+
+impl Door {
+    /// Whether one more may come in to a node with so many CPUs; counts it if so.
+    pub fn admit(&mut self, now: Duration, cpus: u16) -> bool {
+        let cpus = f64::from(cpus.max(1));
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.used = (self.used - passed * PER_SECOND_PER_CPU * cpus).max(0.0);
+        self.at = self.at.max(now);
+        let free = self.used + 1.0 <= BURST_PER_CPU * cpus;
+        if free {
+            self.used += 1.0;
+        }
+        free
+    }
+}
+
+/// Whether the owner's own work leaves no room for guests.
+#[must_use]
+pub fn owner_works(cpus: u16, own_load: f64) -> bool {
+    own_load >= OWNER_WORKS * f64::from(cpus)
+}
+
+/// The guests that have to leave, as their owner's work and theirs (`own_load` and each guest's load, in runnable threads)
+/// are more than the CPUs can do: the busiest first, as few as will do. None while the owner hardly works.
+#[must_use]
+pub fn guests_to_leave<K: Copy>(cpus: u16, own_load: f64, guests: &[(K, f64)]) -> Vec<K> {
+    if !owner_works(cpus, own_load) {
+        return Vec::new();
+    }
+    let mut busiest: Vec<&(K, f64)> = guests.iter().filter(|(_, load)| *load > 0.05).collect();
+    busiest.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let all: f64 = busiest.iter().map(|(_, load)| load).sum();
+    let mut excess = own_load + all - f64::from(cpus);
+    let mut leave = Vec::new();
+    for (guest, load) in busiest {
+        // A tenth of a CPU is a measurement's error.
+        if excess < 0.1 {
+            break;
+        }
+        excess -= load;
+        leave.push(*guest);
+    }
+    leave
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_idle_node_lets_some_in_at_once_and_then_a_few_a_second() {
+        let mut door = Door::default();
+        let admitted = |door: &mut Door, now| (0..100).filter(|_| door.admit(now, 2)).count();
+        assert_eq!(admitted(&mut door, Duration::from_secs(50)), 4);
+        assert_eq!(admitted(&mut door, Duration::from_secs(51)), 2);
+        // A clock that goes back lets nobody in.
+        assert_eq!(admitted(&mut door, Duration::from_secs(1)), 0);
+        assert_eq!(admitted(&mut door, Duration::from_secs(90)), 4);
+    }
+
+    #[test]
+    fn guests_leave_when_the_owner_works_and_no_more_of_them_than_must() {
+        let guests = [(1, 1.0), (2, 1.0), (3, 0.0)];
+        assert!(guests_to_leave(2, 0.2, &guests).is_empty());
+        assert_eq!(guests_to_leave(2, 1.0, &guests).len(), 1);
+        assert_eq!(guests_to_leave(2, 2.0, &guests).len(), 2);
+        assert!(guests_to_leave(4, 2.0, &guests).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_sent_away_twice_or_made_up(
+            own in prop::num::f64::ANY,
+            loads in prop::collection::vec(prop::num::f64::ANY, 0..20),
+        ) {
+            let guests: Vec<(usize, f64)> = loads.into_iter().enumerate().collect();
+            let mut leave = guests_to_leave(2, own, &guests);
+            leave.sort_unstable();
+            leave.dedup();
+            prop_assert!(leave.len() <= guests.len());
+        }
+    }
+}

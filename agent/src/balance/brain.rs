@@ -1,0 +1,443 @@
+//! What is to move where: the decisions of one home for its own processes, wherever they run.
+//!
+//! Once a second, in this order:
+//!
+//! 1. Add to the loads heard what was ordered and does not show in them yet.
+//! 2. Memory first (Barak, Braverman 1998): if home is about to swap, the smallest process that is large enough leaves for
+//!    the node with most room, whatever the loads say.
+//! 3. Then, as long as there is a move worth it and the bound for this second is not reached: the process that gains
+//!    most goes where it gains most, among the nodes where it costs least ([`super::market`]).
+//!
+//! A move gains if the rest of the process's life is shorter with it, the move itself and all calls home included. How
+//! long it lives nobody knows; but lives are heavy-tailed, and one that has used t seconds of CPU time will use about as
+//! many again (Harchol-Balter, Downey 1997). So the young stay, the old move, and a program that does little but
+//! calls is drawn home. A move has to gain clearly ([`GAIN`], [`GAIN_SECONDS_MIN`]), so that loads that differ a little
+//! or are measured a little wrong move nothing.
+
+use std::time::Duration;
+
+use super::market::{Market, has_room, rate, reserve_mib};
+use super::memory::Memory;
+use super::vector::LoadVector;
+use crate::wire::supervisor::NodeId;
+
+/// CPU time that a process must have used before it is moved, in seconds: twice what a move takes.
+pub const AGE_SECONDS_MIN: f64 = 0.3;
+
+/// CPU time that a program is expected to use of which nothing is known yet, in seconds.
+pub const LIFE_SECONDS_AT_START: f64 = 2.0;
+
+/// The rest of its life must be so many times as long without the move.
+pub const GAIN: f64 = 1.25;
+
+/// And so many seconds longer.
+pub const GAIN_SECONDS_MIN: f64 = 0.4;
+
+/// Moves that one home orders in a second.
+pub const MOVES_PER_TICK: usize = 8;
+
+/// Seconds that the shortest move takes.
+const MOVE_SECONDS: f64 = 0.15;
+
+/// Memory that a link carries in a second, in MiB: a gigabit link.
+const LINK_MIB_PER_SECOND: f64 = 100.0;
+
+/// Seconds that a forwarded call takes: a network round trip, and the work at both ends.
+const CALL_SECONDS: f64 = 0.000_2;
+
+/// Load below which a process is not worth moving: it mostly waits.
+const RUNNABLE_MIN: f64 = 0.3;
+
+/// Cheapest nodes that are looked at for each process.
+const CHEAPEST: usize = 8;
+
+/// Where a process is, or is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At home.
+    Home,
+    /// On another node.
+    Away(NodeId),
+}
+
+impl Place {
+    /// The node, if it is not home.
+    #[must_use]
+    pub fn node(self) -> Option<NodeId> {
+        match self {
+            Place::Home => None,
+            Place::Away(node) => Some(node),
+        }
+    }
+}
+
+/// A process of this home.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// Its pid.
+    pub pid: u32,
+    /// Where it runs.
+    pub place: Place,
+    /// Whether the brain may move it now: nobody has pinned it, and it is not on its way.
+    pub movable: bool,
+    /// CPU time used so far, in seconds of the reference machine.
+    pub cpu_seconds: f64,
+    /// Its threads that run or wait for a CPU.
+    pub runnable: f64,
+    /// Its memory, in MiB.
+    pub memory_mib: u32,
+    /// Calls that are, or would be, forwarded home for each second of CPU time.
+    pub calls_per_cpu_second: f64,
+}
+
+/// Another node that is there, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Which.
+    pub node: NodeId,
+    /// What it has said of itself.
+    pub vector: LoadVector,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// What a home knows when it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// This node; its load is that of all that runs here.
+    pub home: LoadVector,
+    /// Whether processes may leave home: not while it is told to keep them.
+    pub may_leave: bool,
+    /// The other nodes that are there.
+    pub nodes: &'a [Neighbour],
+    /// Processes whose home this is.
+    pub processes: &'a [Process],
+}
+
+/// Why a process is to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It ends sooner there.
+    Speed,
+    /// Home is running out of memory.
+    Memory,
+    /// It starts, and home is busy.
+    Start,
+}
+
+impl Cause {
+    /// In words, for the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Speed => "it gets more done there",
+            Cause::Memory => "home runs out of memory",
+            Cause::Start => "it starts, and home is busy",
+        }
+    }
+}
+
+/// A process is to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The process.
+    pub pid: u32,
+    /// Where it goes.
+    pub to: Place,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// The balancer of one home.
+#[derive(Debug, Default)]
+pub struct Brain {
+    /// What it remembers; the driver tells it how moves end and which nodes are gone.
+    pub memory: Memory,
+}
+
+/// The loads as they will be once all that was ordered has arrived.
+struct Board {
+    home: LoadVector,
+    nodes: Vec<Neighbour>,
+    market: Market,
+    /// Indices of the nodes that can be chosen, cheapest first.
+    cheapest: Vec<usize>,
+}
+
+impl Board {
+    fn set_up(now: Duration, memory: &Memory, input: &Input<'_>) -> Board {
+        let (mut home, mut nodes) = (input.home, input.nodes.to_vec());
+        for expected in memory.expected(now) {
+            let (vector, age) = match expected.node {
+                None => (&mut home, Duration::ZERO),
+                Some(node) => match nodes.iter_mut().find(|there| there.node == node) {
+                    Some(there) => (&mut there.vector, there.age),
+                    None => continue,
+                },
+            };
+            if expected.is_hidden(now.saturating_sub(age)) {
+                arrive(vector, expected.load, expected.memory_mib);
+            }
+        }
+        let market = Market::of(nodes.iter().map(|there| &there.vector).chain([&home]));
+        let mut cheapest: Vec<usize> = (0..nodes.len())
+            .filter(|&i| !nodes[i].vector.closed && memory.trusts(now, nodes[i].node))
+            .collect();
+        let costs: Vec<f64> = nodes
+            .iter()
+            .map(|there| market.cost_of(&there.vector, 1.0, 0))
+            .collect();
+        cheapest.sort_unstable_by(|&a, &b| costs[a].total_cmp(&costs[b]));
+        Board {
+            home,
+            nodes,
+            market,
+            cheapest,
+        }
+    }
+
+    fn at(&self, place: Place) -> Option<&LoadVector> {
+        match place {
+            Place::Home => Some(&self.home),
+            Place::Away(node) => {
+                let found = self.nodes.iter().find(|there| there.node == node);
+                found.map(|there| &there.vector)
+            }
+        }
+    }
+
+    /// Moves load and memory, and keeps the order of costs.
+    fn carry_out(&mut self, process: &Process, to: Place) {
+        for (place, sign) in [(process.place, -1.0), (to, 1.0)] {
+            let vector = match place {
+                Place::Home => Some(&mut self.home),
+                Place::Away(node) => self
+                    .nodes
+                    .iter_mut()
+                    .find(|there| there.node == node)
+                    .map(|there| &mut there.vector),
+            };
+            if let Some(vector) = vector {
+                if sign > 0.0 {
+                    arrive(vector, process.runnable, process.memory_mib);
+                } else {
+                    vector.add_load(-process.runnable);
+                }
+            }
+        }
+        let Some(node) = to.node() else { return };
+        if let Some(place) = self
+            .cheapest
+            .iter()
+            .position(|&i| self.nodes[i].node == node)
+        {
+            let index = self.cheapest.remove(place);
+            let cost = |i: usize| self.market.cost_of(&self.nodes[i].vector, 1.0, 0);
+            let own = cost(index);
+            let behind = self.cheapest.partition_point(|&i| cost(i) <= own);
+            self.cheapest.insert(behind, index);
+        }
+    }
+}
+
+fn arrive(vector: &mut LoadVector, load: f64, memory_mib: u32) {
+    vector.add_load(load);
+    vector.free_mib = vector.free_mib.saturating_sub(memory_mib);
+}
+
+/// A move that could be made, and the seconds that it gains.
+struct Proposal {
+    process: usize,
+    to: Place,
+    gain_seconds: f64,
+}
+
+impl Brain {
+    /// Decides what moves now; at most [`MOVES_PER_TICK`] orders, which count as made.
+    pub fn tick(&mut self, now: Duration, input: &Input<'_>) -> Vec<Order> {
+        let processes = input.processes;
+        self.memory.tidy(now, |pid| {
+            // Sorted by pid is what drivers give; any order is right.
+            processes
+                .binary_search_by_key(&pid, |process| process.pid)
+                .is_ok()
+                || processes.iter().any(|process| process.pid == pid)
+        });
+        let mut board = Board::set_up(now, &self.memory, input);
+        let mut orders = Vec::new();
+        let mut moved = vec![false; processes.len()];
+        let carry_out = |brain: &mut Brain, board: &mut Board, index: usize, to: Place| {
+            let process = &processes[index];
+            let way = (process.place.node(), to.node());
+            let weight = (process.runnable, process.memory_mib);
+            brain.memory.ordered(now, process.pid, way, weight);
+            board.carry_out(process, to);
+        };
+        if input.may_leave
+            && let Some((index, to)) = self.usher(now, input, &board)
+        {
+            carry_out(self, &mut board, index, to);
+            moved[index] = true;
+            let (pid, cause) = (processes[index].pid, Cause::Memory);
+            orders.push(Order { pid, to, cause });
+        }
+        while orders.len() < MOVES_PER_TICK {
+            let candidates = (0..processes.len()).filter(|&index| !moved[index]);
+            let best = candidates
+                .filter_map(|index| self.propose(now, input, &board, index))
+                .max_by(|one, other| one.gain_seconds.total_cmp(&other.gain_seconds));
+            let Some(Proposal { process, to, .. }) = best else {
+                break;
+            };
+            carry_out(self, &mut board, process, to);
+            moved[process] = true;
+            let (pid, cause) = (processes[process].pid, Cause::Speed);
+            orders.push(Order { pid, to, cause });
+        }
+        orders
+    }
+
+    /// Step 2.
+    fn usher(&self, now: Duration, input: &Input<'_>, board: &Board) -> Option<(usize, Place)> {
+        let reserve = reserve_mib(&board.home);
+        // What left in the last seconds has freed its memory, or will.
+        let leaving: u32 = self
+            .memory
+            .expected(now)
+            .filter(|expected| expected.node.is_some())
+            .map(|expected| expected.memory_mib)
+            .fold(0, u32::saturating_add);
+        let lacking = reserve.checked_sub(board.home.free_mib.saturating_add(leaving))?;
+        let fits = |index: usize| {
+            let process = &input.processes[index];
+            let at_home = process.place == Place::Home && process.movable;
+            if !at_home || process.memory_mib == 0 || !self.memory.may_move(now, process.pid) {
+                return None;
+            }
+            let open = board.cheapest.iter().map(|&i| &board.nodes[i]);
+            let roomiest = open
+                .filter(|there| {
+                    has_room(&there.vector, process.memory_mib)
+                        && self.memory.may_go(now, process.pid, there.node)
+                })
+                .max_by_key(|there| there.vector.free_mib)?;
+            Some((index, Place::Away(roomiest.node)))
+        };
+        (0..input.processes.len())
+            .filter_map(fits)
+            .min_by_key(|(index, _)| {
+                let memory = input.processes[*index].memory_mib;
+                // The smallest that is enough; if none is, the largest.
+                (memory < lacking, memory.abs_diff(lacking))
+            })
+    }
+
+    /// The best move of one process, if there is one worth it.
+    fn propose(
+        &self,
+        now: Duration,
+        input: &Input<'_>,
+        board: &Board,
+        index: usize,
+    ) -> Option<Proposal> {
+        let process = &input.processes[index];
+        let ripe = process.movable
+            && process.runnable >= RUNNABLE_MIN
+            && process.cpu_seconds >= AGE_SECONDS_MIN
+            && self.memory.may_move(now, process.pid);
+        if !ripe || process.place == Place::Home && !input.may_leave {
+            return None;
+        }
+        let here = board.at(process.place)?;
+        let stays = life_seconds(process, process.place, here, here.load());
+        let mut best: Option<Proposal> = None;
+        let mut consider = |to: Place, there: &LoadVector| {
+            let journey = MOVE_SECONDS + f64::from(process.memory_mib) / LINK_MIB_PER_SECOND;
+            // From one remote to another the way leads over home.
+            let journeys =
+                f64::from(1 + u8::from(process.place != Place::Home && to != Place::Home));
+            let goes = life_seconds(process, to, there, there.load() + process.runnable)
+                + journeys * journey;
+            let gain_seconds = stays - goes;
+            let clear = stays >= GAIN * goes && gain_seconds >= GAIN_SECONDS_MIN;
+            let better = best
+                .as_ref()
+                .is_none_or(|best| gain_seconds > best.gain_seconds);
+            if clear && better {
+                best = Some(Proposal {
+                    process: index,
+                    to,
+                    gain_seconds,
+                });
+            }
+        };
+        if process.place != Place::Home && has_room(&board.home, 0) {
+            consider(Place::Home, &board.home);
+        }
+        if input.may_leave {
+            let suits = |there: &&Neighbour| {
+                Place::Away(there.node) != process.place
+                    && has_room(&there.vector, process.memory_mib)
+                    && self.memory.may_go(now, process.pid, there.node)
+            };
+            let cheapest = board.cheapest.iter().map(|&i| &board.nodes[i]);
+            for there in cheapest.filter(suits).take(CHEAPEST) {
+                consider(Place::Away(there.node), &there.vector);
+            }
+        }
+        best
+    }
+
+    /// Where a program should run that is about to be executed; counts as sent there. `pid` may have a past, if
+    /// it was another program before.
+    pub fn place(&mut self, now: Duration, pid: u32, input: &Input<'_>) -> Place {
+        let board = Board::set_up(now, &self.memory, input);
+        let program = Process {
+            pid,
+            place: Place::Home,
+            movable: true,
+            cpu_seconds: LIFE_SECONDS_AT_START,
+            runnable: 1.0,
+            memory_mib: 0,
+            calls_per_cpu_second: 0.0,
+        };
+        let home = &board.home;
+        let busy = home.load() + 1.0 > f64::from(home.cpus);
+        let mut chosen = Place::Home;
+        if busy && input.may_leave {
+            let stays = life_seconds(&program, Place::Home, home, home.load() + 1.0);
+            let goes = |there: &LoadVector| {
+                MOVE_SECONDS + life_seconds(&program, Place::Home, there, there.load() + 1.0)
+            };
+            let open = board.cheapest.iter().map(|&i| &board.nodes[i]);
+            let best = open
+                .filter(|there| {
+                    has_room(&there.vector, 0) && self.memory.may_go(now, pid, there.node)
+                })
+                .take(CHEAPEST)
+                .min_by(|one, other| goes(&one.vector).total_cmp(&goes(&other.vector)));
+            if let Some(there) = best
+                && stays >= GAIN * goes(&there.vector)
+            {
+                chosen = Place::Away(there.node);
+            }
+        }
+        match chosen {
+            Place::Home => self.memory.expect(now, None, 1.0, 0),
+            Place::Away(node) => self.memory.ordered(now, pid, (None, Some(node)), (1.0, 0)),
+        }
+        chosen
+    }
+}
+
+/// How long the rest of a process's life takes on a node whose load, with it, is `load`.
+fn life_seconds(process: &Process, place: Place, node: &LoadVector, load: f64) -> f64 {
+    let calls = match place {
+        Place::Home => 0.0,
+        Place::Away(_) => process.calls_per_cpu_second.max(0.0) * CALL_SECONDS,
+    };
+    process.cpu_seconds * (1.0 / rate(node, load.max(process.runnable)) + calls)
+}
+
+#[cfg(test)]
+mod tests;

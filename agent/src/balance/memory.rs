@@ -1,0 +1,265 @@
+//! What the brain remembers: moves that the loads do not show yet, what each process has been through, and whom not to
+//! trust for a while. All of it bounded.
+//!
+//! - A process that was moved stays where it is for its residency, which doubles with each further move and is
+//!   halved by each quiet minute. So it moves a few times a minute at most, whatever the loads do.
+//! - A move that failed is not tried again for a while, which doubles as well: on that node by anybody, anywhere by
+//!   that process.
+//! - A node that was gone is not trusted at once when it is back; each further time it takes twice as long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::limits::{AVOIDED_NODES_MAX, DOUBTFUL_NODES_MAX, MOVES_EXPECTED_MAX};
+use crate::wire::supervisor::NodeId;
+
+/// How long a process stays at least where its first move has brought it.
+pub const RESIDENCY: Duration = Duration::from_secs(3);
+
+/// How long a node is not chosen after a move there failed, or after it was gone.
+pub const DOUBT: Duration = Duration::from_secs(5);
+
+/// How long a process that failed to move is left alone.
+pub const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a process that cannot move at all is left alone.
+pub const CANNOT_MOVE_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest of all these pauses, however often they doubled.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// A quiet time so long halves what has doubled.
+const FORGIVENESS: Duration = Duration::from_secs(60);
+
+/// A node's load that was measured so long after a move was ordered shows it.
+const SHOWS_AFTER: Duration = Duration::from_millis(1_500);
+
+/// Home looks at its own processes every second, so there a move shows at the next look.
+const SHOWS_AT_HOME_AFTER: Duration = Duration::from_millis(900);
+
+/// Until then a move shows that ever will.
+const EXPECTED_FOR: Duration = Duration::from_secs(6);
+
+/// A pause that doubles each time, and is forgiven with time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pause {
+    times: u32,
+    last: Duration,
+    until: Duration,
+}
+
+impl Pause {
+    fn impose(&mut self, now: Duration, first: Duration) {
+        let forgiven = now.saturating_sub(self.last).as_secs() / FORGIVENESS.as_secs();
+        self.times = self
+            .times
+            .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        let pause = first.saturating_mul(1 << self.times.min(10)).min(PAUSE_MAX);
+        self.times += 1;
+        self.last = now;
+        self.until = self.until.max(now + pause);
+    }
+}
+
+/// What a process has been through.
+#[derive(Clone, Debug, Default)]
+struct History {
+    residency: Pause,
+    failures: Pause,
+    avoids: heapless::Vec<(NodeId, Duration), AVOIDED_NODES_MAX>,
+}
+
+/// A move that was ordered and does not show yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Where; none: at home.
+    pub node: Option<NodeId>,
+    /// The load that will come; negative if it goes.
+    pub load: f64,
+    /// The memory that will be taken.
+    pub memory_mib: u32,
+    ordered: Duration,
+}
+
+impl Expected {
+    /// Whether a load that was measured at this moment does not show it yet.
+    #[must_use]
+    pub fn is_hidden(&self, measured: Duration) -> bool {
+        let after = match self.node {
+            Some(_) => SHOWS_AFTER,
+            None => SHOWS_AT_HOME_AFTER,
+        };
+        measured < self.ordered + after
+    }
+}
+
+/// All that is remembered.
+#[derive(Debug, Default)]
+pub struct Memory {
+    processes: BTreeMap<u32, History>,
+    nodes: BTreeMap<NodeId, Pause>,
+    expected: Vec<Expected>,
+}
+
+impl Memory {
+    /// Forgets what is over, and processes that are no more.
+    pub fn tidy(&mut self, now: Duration, lives: impl Fn(u32) -> bool) {
+        self.expected
+            .retain(|expected| expected.ordered + EXPECTED_FOR > now);
+        self.nodes
+            .retain(|_, doubt| doubt.until + FORGIVENESS * 4 > now);
+        self.processes.retain(|pid, _| lives(*pid));
+    }
+
+    /// Whether this process may be moved again.
+    #[must_use]
+    pub fn may_move(&self, now: Duration, pid: u32) -> bool {
+        let history = self.processes.get(&pid);
+        history.is_none_or(|h| h.residency.until <= now && h.failures.until <= now)
+    }
+
+    /// Whether a node may be chosen for a process.
+    #[must_use]
+    pub fn may_go(&self, now: Duration, pid: u32, node: NodeId) -> bool {
+        let avoids = |history: &History| {
+            let mut avoided = history.avoids.iter();
+            avoided.any(|(avoided, until)| *avoided == node && *until > now)
+        };
+        !self.processes.get(&pid).is_some_and(avoids)
+    }
+
+    /// Whether a node may be chosen at all.
+    #[must_use]
+    pub fn trusts(&self, now: Duration, node: NodeId) -> bool {
+        self.nodes.get(&node).is_none_or(|doubt| doubt.until <= now)
+    }
+
+    /// A process is sent from somewhere to somewhere: none is home.
+    pub fn ordered(
+        &mut self,
+        now: Duration,
+        pid: u32,
+        (from, to): (Option<NodeId>, Option<NodeId>),
+        (load, memory_mib): (f64, u32),
+    ) {
+        let history = self.processes.entry(pid).or_default();
+        history.residency.impose(now, RESIDENCY);
+        self.expect(now, to, load, memory_mib);
+        if from.is_some() {
+            self.expect(now, from, -load, 0);
+        }
+    }
+
+    /// Load will come to a node, or to home, that does not show there yet.
+    pub fn expect(&mut self, now: Duration, node: Option<NodeId>, load: f64, memory_mib: u32) {
+        if self.expected.len() >= MOVES_EXPECTED_MAX {
+            self.expected.remove(0);
+        }
+        self.expected.push(Expected {
+            node,
+            load,
+            memory_mib,
+            ordered: now,
+        });
+    }
+
+    /// The moves that may not show yet.
+    pub fn expected(&self, now: Duration) -> impl Iterator<Item = &Expected> {
+        self.expected
+            .iter()
+            .filter(move |expected| expected.ordered + EXPECTED_FOR > now)
+    }
+
+    /// A process could not go to a node, for a reason of its own or between the two: it does not try there soon.
+    pub fn failed(&mut self, now: Duration, pid: u32, node: NodeId) {
+        let history = self.processes.entry(pid).or_default();
+        history.failures.impose(now, FAILURE_PAUSE);
+        let until = now + PAUSE_MAX;
+        history.avoids.retain(|(avoided, _)| *avoided != node);
+        if history.avoids.is_full() {
+            history.avoids.remove(0);
+        }
+        // Cannot fail: there is room now.
+        let _ = history.avoids.push((node, until));
+    }
+
+    /// A process cannot leave home at all, for the time being.
+    pub fn cannot_move(&mut self, now: Duration, pid: u32) {
+        let history = self.processes.entry(pid).or_default();
+        history.failures.impose(now, CANNOT_MOVE_PAUSE);
+    }
+
+    /// A process came home by itself, because of what it does.
+    pub fn came_home(&mut self, now: Duration, pid: u32) {
+        let history = self.processes.entry(pid).or_default();
+        history.failures.impose(now, FAILURE_PAUSE);
+    }
+
+    /// A node did not take a process, or was lost: nobody is sent there for a while.
+    pub fn doubt(&mut self, now: Duration, node: NodeId) {
+        if self.nodes.len() >= DOUBTFUL_NODES_MAX && !self.nodes.contains_key(&node) {
+            let least = self.nodes.iter().min_by_key(|(_, doubt)| doubt.until);
+            if let Some(id) = least.map(|(id, _)| *id) {
+                self.nodes.remove(&id);
+            }
+        }
+        self.nodes.entry(node).or_default().impose(now, DOUBT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId([1; 16]);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn residency_doubles_with_each_move_and_quiet_minutes_make_up_for_it() {
+        let mut memory = Memory::default();
+        let mut now = seconds(0);
+        for expected in [3, 6, 12, 24] {
+            memory.ordered(now, 7, (None, Some(NODE)), (1.0, 10));
+            assert!(!memory.may_move(now + seconds(expected - 1), 7));
+            now += seconds(expected);
+            assert!(memory.may_move(now, 7));
+        }
+        now += seconds(600);
+        memory.ordered(now, 7, (Some(NODE), None), (1.0, 10));
+        assert!(memory.may_move(now + seconds(3), 7));
+    }
+
+    #[test]
+    fn a_node_that_flaps_is_trusted_ever_later() {
+        let mut memory = Memory::default();
+        let mut times = 0;
+        for second in 0..300 {
+            if memory.trusts(seconds(second), NODE) {
+                times += 1;
+                memory.doubt(seconds(second), NODE);
+            }
+        }
+        assert!((3..=8).contains(&times), "{times}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_forgotten() {
+        let mut memory = Memory::default();
+        for number in 0..2_000_u32 {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            memory.doubt(seconds(1), NodeId(id));
+            memory.expect(seconds(1), None, 1.0, 1);
+            memory.failed(seconds(1), 1, NodeId(id));
+        }
+        assert_eq!(memory.nodes.len(), DOUBTFUL_NODES_MAX);
+        assert_eq!(memory.expected.len(), MOVES_EXPECTED_MAX);
+        assert_eq!(memory.processes[&1].avoids.len(), AVOIDED_NODES_MAX);
+        memory.tidy(seconds(1000), |_| false);
+        assert!(memory.nodes.is_empty() && memory.expected.is_empty());
+        assert!(memory.processes.is_empty());
+    }
+}
