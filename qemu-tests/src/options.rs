@@ -39,6 +39,8 @@ pub struct LabOptions {
     pub key: Option<PathBuf>,
     /// Virtual machines use the cluster key that was baked into their image.
     pub baked_key: bool,
+    /// Processes may move by themselves in namespaces; otherwise only by hand, so that tests direct them.
+    pub balance: bool,
     /// Further arguments of every agent.
     pub agent_arguments: Vec<String>,
     /// Memory of each virtual machine.
@@ -94,6 +96,14 @@ impl LabOptions {
         }
     }
 
+    /// The nodes that are namespaces share this machine's kernel.
+    fn agent_arguments(&self) -> Vec<String> {
+        let stay = (!self.balance).then_some("--stay");
+        let ours = ["--shared-kernel"].into_iter().chain(stay);
+        let given = self.agent_arguments.iter().cloned();
+        ours.map(String::from).chain(given).collect()
+    }
+
     /// The node with this number, from 1. `key` is the cluster key's file, or that of a stranger.
     pub(crate) fn node(&self, number: usize, key: PathBuf) -> NodeConfig {
         let name = node_name(number);
@@ -118,7 +128,7 @@ impl LabOptions {
             key: (!uses_baked_key).then_some(key),
             plugged: !self.unplugged.contains(&name),
             ipv4: self.ipv4.then(|| format!("10.77.0.{number}/24")),
-            agent_arguments: self.agent_arguments.clone(),
+            agent_arguments: self.agent_arguments(),
             name,
         }
     }

@@ -200,7 +200,7 @@ fn travels_from_a_machine(home: &NodeHandle<'_>, name: &str, journey: &[&str]) {
     let sleeper = shell(
         home,
         "rm -f /tmp/pace /tmp/status; mkfifo /tmp/pace
-         (limosa run -- /tmp/program; echo $? > /tmp/status) \
+         (limosa run --by-hand -- /tmp/program; echo $? > /tmp/status) \
              < /tmp/pace > /tmp/out 2> /tmp/err &
          sleep 100000 > /tmp/pace 2> /dev/null &
          echo $!",

@@ -53,6 +53,12 @@ pub(super) struct Agent {
     /// where to keep the socket (default: $LIMOSA_RUN_DIR, else /run/limosa)
     #[argh(option)]
     run_dir: Option<PathBuf>,
+    /// let no process leave this node by itself, as `limosa node stay` does
+    #[argh(switch)]
+    stay: bool,
+    /// other agents run on the same kernel: take only our own processes and guests for this node's load
+    #[argh(switch)]
+    shared_kernel: bool,
     /// configuration file
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
@@ -94,6 +100,8 @@ fn configure(options: Agent) -> Result<AgentConfig, ConfigError> {
         seeds: options.seed,
         port: options.port,
         run_dir: options.run_dir,
+        stay: options.stay.then_some(true),
+        shared_kernel: options.shared_kernel.then_some(true),
     };
     let mut settings = line.over(file);
     settings.run_dir = Some(client::run_dir(settings.run_dir.as_deref()));

@@ -14,8 +14,8 @@ use crate::wire::control::{ControlRequest, ControlResponse, MigrationRow};
 /// on this node, and it must be yours, unless you are root. What cannot be moved runs on unharmed.
 #[derive(FromArgs)]
 #[argh(
-    example = "{command_name} 4242 n2\n{command_name} 4242 home\n{command_name} --no-wait 4242 10.0.0.7",
-    note = "`limosa why PID` says what keeps a process from moving.",
+    example = "{command_name} 4242 n2\n{command_name} 4242 home\n{command_name} 4242 balance\n{command_name} --no-wait 4242 10.0.0.7",
+    note = "A process that was moved like this stays there; the balancer moves it no more, but for `balance`.\n            `limosa why PID` says what keeps a process from moving.",
     error_code(1, "the move failed; the process runs on where it was"),
     error_code(3, "no agent runs here"),
     error_code(4, "refused: the process may not or cannot move")
@@ -33,7 +33,7 @@ pub(super) struct Migrate {
     /// the process
     #[argh(positional)]
     pid: u32,
-    /// a node's name, number or address, or `home`
+    /// a node's name, number or address, or `home`; or `balance`: it may move by itself again
     #[argh(positional)]
     node: String,
 }

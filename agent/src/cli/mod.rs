@@ -10,6 +10,7 @@ pub mod exit;
 mod key;
 pub mod log;
 mod migrate;
+mod node;
 mod nodes;
 mod parent;
 mod ps;
@@ -38,7 +39,7 @@ struct Command {
 }
 
 /// In the order in which a newcomer meets them.
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command {
         name: "run",
         summary: "run a program that may leave home",
@@ -63,6 +64,11 @@ const COMMANDS: [Command; 8] = [
         name: "why",
         summary: "say what keeps a process from moving",
         main: why::main,
+    },
+    Command {
+        name: "node",
+        summary: "tell this node what may leave it and come to it (root)",
+        main: node::main,
     },
     Command {
         name: "status",
@@ -364,6 +370,7 @@ mod tests {
         for Command { name, .. } in &COMMANDS {
             let text = match *name {
                 "run" => help_of::<run::Run>(name),
+                "node" => help_of::<node::Node>(name),
                 "nodes" => help_of::<nodes::Nodes>(name),
                 "ps" => help_of::<ps::Ps>(name),
                 "migrate" => help_of::<migrate::Migrate>(name),

@@ -28,7 +28,7 @@ use crate::wire::control::{ControlRequest, ControlResponse, RunRequest, Running}
 /// command.
 #[derive(FromArgs)]
 #[argh(
-    usage = "[--node <node> | --home] [--follow | --no-follow] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
+    usage = "[--node <node> | --home | --by-hand] [--follow | --no-follow] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
     example = "{command_name} make -j32\n\
                {command_name} --node n2 ./simulate --steps 1000\n\
                {command_name} --baseline x86-64-v2 ./simulate --steps 1000\n\
@@ -50,6 +50,9 @@ pub(super) struct Run {
     /// it and its children are never to leave home
     #[argh(switch)]
     home: bool,
+    /// they leave home when a person moves them, and not by themselves
+    #[argh(switch)]
+    by_hand: bool,
     /// it and its children make do with this much of the CPU, x86-64-v2 or x86-64-v3, so that they can go
     /// to older nodes
     #[argh(option, arg_name = "level")]
@@ -97,6 +100,7 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
         follow: options.follow || options.node.is_some() && !options.no_follow,
         node: options.node,
         stay_home: options.home,
+        by_hand: options.by_hand,
         wait_nodes: options.wait_nodes,
         stays_as_parent: false,
     };

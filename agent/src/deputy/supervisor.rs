@@ -44,6 +44,9 @@ use super::following;
 /// How often the supervisor says that it is alive, and looks whether the remote node is.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
+/// Why a process came home that executes another program; the agent, too, goes by it.
+pub const EXECUTES: &str = "it executes another program";
+
 /// How long a supervisor with nothing to do waits to be asked for something.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -458,7 +461,7 @@ impl Supervisor {
             }
             Fate::Executed => {
                 let order = self.take_order_home(pid);
-                let cause = Some("it executes another program".to_owned());
+                let cause = Some(EXECUTES.to_owned());
                 let is_wanted_home = order.request != 0;
                 self.answer(&order, Ok(MoveReport::default()), cause);
                 let follow = self.follow && !is_wanted_home;

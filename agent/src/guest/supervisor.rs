@@ -185,7 +185,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A node that stops sends its guests home; what else an agent says concerns only deputies.
+    /// A node that stops, or has no room for guests any more, sends them home; what else an agent says concerns only deputies.
     fn on_agent(&mut self, message: &ToSupervisor) {
         match message {
             ToSupervisor::Move {
@@ -196,7 +196,10 @@ impl Supervisor {
                 let pid = pid.cast_signed();
                 self.dismissals.push((*request, pid));
                 if let Some(guest) = self.guests.iter_mut().find(|guest| guest.pid == pid) {
-                    want_home(guest, Some("the node that it ran on stops".to_owned()));
+                    want_home(
+                        guest,
+                        Some("the node that it ran on sends it home".to_owned()),
+                    );
                 }
             }
             ToSupervisor::NodeLost(node) => {

@@ -18,6 +18,9 @@ const TEXT_BYTES_MAX: u64 = 4096;
 /// The meter and its last values.
 pub struct Meter {
     load: f32,
+    /// What others are told as the load instead of it.
+    told: Option<f64>,
+    measured_speed: u32,
     short: ShortLoad,
 }
 
@@ -31,7 +34,12 @@ impl Meter {
             speed: speed::measure(),
             ..ShortLoad::default()
         };
-        let mut meter = Meter { load: 0.0, short };
+        let mut meter = Meter {
+            load: 0.0,
+            told: None,
+            measured_speed: short.speed,
+            short,
+        };
         // Without /proc, which the agent's start checks, the first values stay zero.
         let _ = meter.sample();
         meter
@@ -45,7 +53,8 @@ impl Meter {
         let memory = procfs::memory(&read("/proc/meminfo")?)
             .ok_or_else(|| odd("/proc/meminfo cannot be understood"))?;
         self.load = average(self.load, runnable.saturating_sub(1));
-        self.short.load_centi = (self.load * 100.0) as u32;
+        let told = self.told.unwrap_or(f64::from(self.load));
+        self.short.load_centi = (told * 100.0) as u32;
         self.short.memory_total_kib = memory.total_kib;
         self.short.memory_free_kib = memory.available_kib;
         Ok(())
@@ -54,6 +63,23 @@ impl Meter {
     /// Tells how many guests run here.
     pub fn set_guests(&mut self, guests: u32) {
         self.short.guests = guests;
+    }
+
+    /// Runnable threads of the whole machine, averaged.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        f64::from(self.load)
+    }
+
+    /// Tells others this load from now on; needed where the machine is not this node's alone.
+    pub fn tell(&mut self, load: f64) {
+        self.told = Some(load);
+        self.short.load_centi = (load * 100.0) as u32;
+    }
+
+    /// Sets the speed of a CPU that others are told; none for what was measured.
+    pub fn set_speed(&mut self, speed: Option<u32>) {
+        self.short.speed = speed.unwrap_or(self.measured_speed);
     }
 
     /// The last values.

@@ -2,9 +2,11 @@
 //!
 //! [`ShortLoad`] is the part of it that every datagram to another node carries. [`procfs`] reads the
 //! kernel's texts (pure), [`speed`] measures a CPU once, [`meter`] is the glue that samples both.
+//! [`activity`] looks at our processes and guests one by one.
 
 use serde::{Deserialize, Serialize};
 
+pub mod activity;
 pub mod meter;
 pub mod procfs;
 pub mod speed;

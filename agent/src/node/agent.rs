@@ -18,6 +18,7 @@ use smol::channel::Sender;
 use smol::prelude::*;
 use smol::{Async, LocalExecutor, Timer};
 
+use super::balancing::Balancing;
 use super::cluster::{Channel, Cluster, ClusterConfig, Incoming, MemberEvent, StartError};
 use super::config::AgentConfig;
 use super::control::{ControlCounts, ControlSocket, ControlSocketError};
@@ -129,6 +130,7 @@ pub struct Agent {
     pub(super) jobs: Jobs,
     pub(super) supervisors: Supervisors,
     pub(super) waiting_runs: Vec<WaitingRun>,
+    pub(super) balancing: Balancing,
     pub(super) started: Instant,
     pub(super) stopping: Stopping,
     /// What this node can do, as probed at the start.
@@ -211,11 +213,13 @@ async fn serve(
         counts,
         jobs,
         waiting_runs: Vec::new(),
+        balancing: Balancing::default(),
         started: Instant::now(),
         stopping: Stopping::No,
         capabilities,
         no_guests: (!lacking.is_empty()).then(|| sentences(&lacking)),
     };
+    agent.balancing.modes.stay = agent.config.stay;
     agent.announce();
     let _sources = agent.listen(signals);
     while agent.stopping != Stopping::Now {
@@ -315,7 +319,7 @@ impl Agent {
             }
             Event::Examined(order, result) => self.examined(order, result),
             Event::Incoming(incoming) => match incoming.purpose {
-                Purpose::Migration { pid } => self.guest_asks(incoming, pid),
+                Purpose::Migration { pid, balanced } => self.guest_asks(incoming, pid, balanced),
                 Purpose::Pages { token } => self.pages_come(incoming, token),
                 Purpose::Capabilities => self.tell_capabilities(incoming),
             },
@@ -324,6 +328,7 @@ impl Agent {
             Event::Sweep => {
                 self.jobs.sweep();
                 self.admit_waiting_runs();
+                self.balance();
             }
             Event::Stop(signal) => self.stop(signal),
             Event::StopDeadline => {
@@ -338,6 +343,7 @@ impl Agent {
     fn member_changed(&mut self, event: &MemberEvent) {
         if let MemberEvent::Left(node) | MemberEvent::Lost(node) = event {
             self.node_gone(node);
+            self.doubt_node(node.id);
         }
         self.admit_waiting_runs();
     }

@@ -111,15 +111,20 @@ pub enum JobPolicy {
     StayHome,
     /// Wherever they are sent; and what one of them executes while it is away is sent after it.
     Follow,
+    /// Wherever a person sends them; nobody else does.
+    ByHand,
 }
 
 impl JobPolicy {
+    const ALL: [Self; 4] = [Self::Free, Self::StayHome, Self::Follow, Self::ByHand];
+
     /// Behind the number in a cgroup's name.
     fn suffix(self) -> &'static str {
         match self {
             Self::Free => "",
             Self::StayHome => "-home",
             Self::Follow => "-follow",
+            Self::ByHand => "-by-hand",
         }
     }
 }
@@ -136,7 +141,7 @@ impl JobName {
         let rest = name.to_str()?.strip_prefix("job-")?;
         let digits = rest.find('-').unwrap_or(rest.len());
         let (number, suffix) = rest.split_at(digits);
-        let policy = [JobPolicy::Free, JobPolicy::StayHome, JobPolicy::Follow]
+        let policy = JobPolicy::ALL
             .into_iter()
             .find(|policy| policy.suffix() == suffix)?;
         Some(Self {
@@ -249,6 +254,12 @@ impl Cgroups {
             // Still empty, so this can only fail if somebody else removed it.
             let _ = fs::remove_dir(&path);
         })
+    }
+
+    /// The supervisors, and the guests that descend from them.
+    pub fn supervised(&self) -> io::Result<Vec<u32>> {
+        let text = fs::read_to_string(self.supervisors().join("cgroup.procs"))?;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
     /// Puts a supervisor among the supervisors.
@@ -409,7 +420,8 @@ mod tests {
             policy in prop_oneof![
                 Just(JobPolicy::Free),
                 Just(JobPolicy::StayHome),
-                Just(JobPolicy::Follow)
+                Just(JobPolicy::Follow),
+                Just(JobPolicy::ByHand)
             ],
         ) {
             let name = JobName { number, policy };

@@ -24,8 +24,11 @@ use super::channel::{self, ChannelError, Credentials};
 use super::interfaces::InterfaceWatch;
 use super::listener;
 use super::peers::{Peers, Setup, To, VERSION};
+use crate::balance::brain::Neighbour;
+use crate::balance::vector::LoadVector;
 use crate::discovery::multicast::DatagramSockets;
 use crate::limits::{DATAGRAM_BYTES_MAX, INCOMING_MAX, MEMBER_EVENTS_MAX};
+use crate::load::ShortLoad;
 use crate::load::meter::Meter;
 use crate::membership::names::{self, Known};
 use crate::membership::roster::Node;
@@ -270,11 +273,11 @@ impl Cluster {
             if let Err(error) = self.meter.borrow_mut().sample() {
                 log::debug!("the load cannot be measured: {error}");
             }
-            self.tell_load();
+            self.share_load();
         }
     }
 
-    fn tell_load(&self) {
+    fn share_load(&self) {
         let load = self.meter.borrow().short();
         self.peers.borrow_mut().set_load(load);
     }
@@ -427,10 +430,57 @@ impl Cluster {
         self.events.1.clone()
     }
 
+    /// What this node measures of itself.
+    #[must_use]
+    pub fn load(&self) -> ShortLoad {
+        self.meter.borrow().short()
+    }
+
+    /// Runnable threads of the whole machine.
+    #[must_use]
+    pub fn machine_load(&self) -> f64 {
+        self.meter.borrow().load()
+    }
+
+    /// Tells the cluster this load instead of the machine's.
+    pub fn tell_load(&self, load: f64) {
+        self.meter.borrow_mut().tell(load);
+        self.share_load();
+    }
+
+    /// Tells the cluster this speed of a CPU; none for what was measured.
+    pub fn set_speed(&self, speed: Option<u32>) {
+        self.meter.borrow_mut().set_speed(speed);
+        self.share_load();
+    }
+
+    /// What this node tells of its load, whether it does, which nodes host its processes, and whose guests are here.
+    pub fn set_vector(
+        &self,
+        vector: LoadVector,
+        quiet: bool,
+        hosts: impl Iterator<Item = NodeId>,
+        homes: Vec<NodeId>,
+    ) {
+        self.with_peers(|peers, now| peers.set_vector(now, vector, quiet, hosts, homes));
+    }
+
+    /// The loads of the other nodes that are alive, as far as they are known.
+    #[must_use]
+    pub fn vectors(&self) -> Vec<Neighbour> {
+        self.peers.borrow().vectors(self.now())
+    }
+
+    /// The name of another node.
+    #[must_use]
+    pub fn name(&self, node: NodeId) -> Option<NodeName> {
+        self.peers.borrow().roster().get(node).map(Node::node_name)
+    }
+
     /// Tells the cluster how many guests run here.
     pub fn set_guests(&self, guests: u32) {
         self.meter.borrow_mut().set_guests(guests);
-        self.tell_load();
+        self.share_load();
     }
 
     /// Whom this node has refused and why, oldest first; bounded.

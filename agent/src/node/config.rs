@@ -1,7 +1,8 @@
 //! What an agent is told: by its command line, its configuration file, and otherwise by defaults.
 //!
 //! The file has one `name = value` a line, `#` begins a comment, and the names are those of the
-//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `port`, `run-dir`.
+//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `port`, `run-dir`, `stay`,
+//! `shared-kernel`.
 //! The command line wins over the file, a list as a whole. Pure but for [`AgentConfig::resolve`], which
 //! reads the key.
 
@@ -22,7 +23,7 @@ pub const RUN_DIR_DEFAULT: &str = "/run/limosa";
 pub const KEY_FILE_DEFAULT: &str = "/etc/limosa/cluster.key";
 
 /// Names of the settings, for suggestions.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 9] = [
     "key",
     "open",
     "name",
@@ -30,6 +31,8 @@ const NAMES: [&str; 7] = [
     "seed",
     "port",
     "run-dir",
+    "stay",
+    "shared-kernel",
 ];
 
 /// Settings of one source; what it does not mention is none or empty.
@@ -49,6 +52,10 @@ pub struct Settings {
     pub port: Option<u16>,
     /// Where the socket is kept.
     pub run_dir: Option<PathBuf>,
+    /// Nothing leaves this node by itself.
+    pub stay: Option<bool>,
+    /// Other agents run on the same kernel.
+    pub shared_kernel: Option<bool>,
 }
 
 /// What an agent works with.
@@ -66,6 +73,10 @@ pub struct AgentConfig {
     pub port: u16,
     /// Where the socket is kept.
     pub run_dir: PathBuf,
+    /// Nothing leaves this node by itself.
+    pub stay: bool,
+    /// Other agents run on the same kernel: only our processes and guests are this node's load.
+    pub shared_kernel: bool,
 }
 
 /// Why there is no usable configuration.
@@ -176,6 +187,8 @@ impl Settings {
             "name" => once(&mut self.name, name, value.into()),
             "port" => once(&mut self.port, name, parse_port(value)?),
             "run-dir" => once(&mut self.run_dir, name, value.into()),
+            "stay" => once(&mut self.stay, name, parse_bool(value)?),
+            "shared-kernel" => once(&mut self.shared_kernel, name, parse_bool(value)?),
             "interface" => {
                 self.interfaces.push(value.into());
                 Ok(())
@@ -212,6 +225,8 @@ impl Settings {
             },
             port: self.port.or(below.port),
             run_dir: self.run_dir.or(below.run_dir),
+            stay: self.stay.or(below.stay),
+            shared_kernel: self.shared_kernel.or(below.shared_kernel),
         }
     }
 }
@@ -235,6 +250,8 @@ impl AgentConfig {
             seeds: settings.seeds,
             port: settings.port.unwrap_or(PORT_DEFAULT),
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR_DEFAULT.into()),
+            stay: settings.stay.unwrap_or(false),
+            shared_kernel: settings.shared_kernel.unwrap_or(false),
         })
     }
 }
@@ -325,7 +342,9 @@ mod tests {
              seed = 10.0.0.1\n\
              seed = [fe80::1]:99\n\
              port = 7\n\
-             run-dir = /run/x\n",
+             run-dir = /run/x\n\
+             stay = yes\n\
+             shared-kernel = no\n",
         )
         .unwrap();
         assert_eq!(
@@ -341,6 +360,8 @@ mod tests {
                 ],
                 port: Some(7),
                 run_dir: Some("/run/x".into()),
+                stay: Some(true),
+                shared_kernel: Some(false),
             }
         );
     }

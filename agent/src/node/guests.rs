@@ -12,7 +12,7 @@ use crate::limits::GUESTS_MAX;
 use crate::wire::supervisor::{PagesToken, ToSupervisor};
 
 impl Agent {
-    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32) {
+    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32, balanced: bool) {
         let refusal = if self.stopping != Stopping::No {
             Some(format!("node {} is stopping", self.this.name))
         } else if self.supervisors.guests() >= GUESTS_MAX {
@@ -20,15 +20,19 @@ impl Agent {
                 "node {} has {GUESTS_MAX} guests and takes no more",
                 self.this.name
             ))
+        } else if let Some(lacking) = &self.no_guests {
+            Some(format!(
+                "node {} takes no guests: {lacking}",
+                self.this.name
+            ))
         } else {
-            let cannot = |lacking| format!("node {} takes no guests: {lacking}", self.this.name);
-            self.no_guests.as_ref().map(cannot)
+            self.door_closed(balanced)
         };
         let (events, home) = (self.events.clone(), incoming.peer.name.clone());
         self.executor
             .spawn(async move {
                 if let Some(reason) = refusal {
-                    log::warn!("process {pid} of {home} is refused: {reason}");
+                    log::info!("process {pid} of {home} is refused: {reason}");
                     incoming.refuse(reason).await;
                     return;
                 }

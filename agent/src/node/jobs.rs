@@ -9,8 +9,10 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::cgroup::{CgroupError, Cgroups, JobName, JobPolicy};
+use crate::balance::brain::Place;
 use crate::process::status::State;
 use crate::process::{Identity, stat};
 
@@ -25,6 +27,14 @@ pub struct Journey {
     pub away_cpu_seconds_past: f64,
     /// Why its last move did not happen, if it did not.
     pub last_failure: Option<String>,
+    /// A person has moved it, so the balancer does not.
+    pub by_hand: bool,
+    /// Where the balancer has sent it, since when; none once it is there or has failed to go.
+    pub heading: Option<(Place, Duration)>,
+    /// It has come home to execute another program.
+    pub executed: bool,
+    /// When the balancer last looked at it while it was away, and its CPU seconds and calls then.
+    pub away_seen: Option<(Duration, f64, u64)>,
 }
 
 /// Why a job could not be started. The process is where it was.

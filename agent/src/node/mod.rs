@@ -1,13 +1,14 @@
 //! The agent: one driver that owns all state, its config and its control socket.
 //!
 //! [`agent`] is the driver: it starts, stops and hands each event to the file that knows about it.
-//! [`requests`] answers the commands, [`moves`] moves processes, `suitability` compares nodes, [`supervision`] hears the supervisors.
+//! [`requests`] answers the commands, [`moves`] moves processes, `balancing` lets the brain decide about moves, `orders` hears the operator, `suitability` compares nodes, [`supervision`] hears the supervisors.
 //! What the driver owns: [`cluster`] is its view of the other nodes (around the pure [`peers`], with
 //! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`]) knows
 //! which processes are ours, [`supervisors`] holds the links to the supervisors, [`control`] is the
 //! socket of the commands.
 
 pub mod agent;
+mod balancing;
 pub mod cgroup;
 pub mod channel;
 pub mod cluster;
@@ -18,6 +19,7 @@ pub mod interfaces;
 pub mod jobs;
 pub mod listener;
 pub mod moves;
+mod orders;
 pub mod peers;
 pub mod requests;
 mod suitability;

@@ -25,6 +25,9 @@ use crate::wire::supervisor::{Destination, NodeName, ProcessState, Reason, ToSup
 /// The word for the home node wherever a node can be named.
 pub const HOME: &str = "home";
 
+/// The word for leaving it to the balancer where a process runs.
+pub const BALANCE: &str = "balance";
+
 /// A move that was judged and may be made.
 pub struct MoveOrder {
     /// The process.
@@ -192,6 +195,9 @@ impl Agent {
         caller: Peer,
         reply: Reply,
     ) {
+        if wanted == BALANCE {
+            return self.leave_to_balancer(pid, caller, &reply);
+        }
         match self.judge(pid, wanted, caller) {
             Ok(Judged::There(row)) => answer(&reply, ControlResponse::Migrated(row)),
             Ok(Judged::Go {
@@ -199,6 +205,7 @@ impl Agent {
                 from,
                 destination,
             }) => {
+                self.jobs.journey_mut(process).by_hand = true;
                 let asker = if wait {
                     Asker::Command(reply)
                 } else {
@@ -225,6 +232,25 @@ impl Agent {
             }
             Err(error) => answer_error(&reply, error),
         }
+    }
+
+    /// A process that a person has moved is the balancer's again.
+    fn leave_to_balancer(&mut self, pid: u32, caller: Peer, reply: &Reply) {
+        let process = match self.steerable(pid, caller) {
+            Ok(process) => process.identity,
+            Err(error) => return answer_error(reply, error.into()),
+        };
+        self.jobs.journey_mut(process).by_hand = false;
+        let (node, _) = self.location(process);
+        let row = MigrationRow {
+            pid,
+            from: node.name.clone(),
+            to: node.name,
+            freeze_ms: Some(0.0),
+            total_ms: Some(0.0),
+            bytes_sent: Some(0),
+        };
+        answer(reply, ControlResponse::Migrated(row));
     }
 
     fn judge(&self, pid: u32, wanted: &str, caller: Peer) -> Result<Judged, ControlError> {
@@ -267,7 +293,7 @@ impl Agent {
         }
     }
 
-    fn examine_and_move(&mut self, order: MoveOrder) {
+    pub(super) fn examine_and_move(&mut self, order: MoveOrder) {
         let (_, state) = self.location(order.process);
         let leaves = matches!(order.pending.destination, Destination::Node(_));
         if !leaves || state != ProcessState::Home {
@@ -309,8 +335,14 @@ impl Agent {
 
     /// Ends an order that no supervisor carries out.
     pub(super) fn fail(&mut self, order: &MoveOrder, error: ControlError) {
-        log::warn!("{error}");
         self.jobs.journey_mut(order.process).last_failure = Some(error.text.clone());
+        if let Asker::Balancer = order.pending.asker {
+            log::info!("{error}");
+            let destination = &order.pending.destination;
+            self.balanced_move_failed(order.process, destination, error.kind);
+        } else {
+            log::warn!("{error}");
+        }
         if let Asker::Command(reply) = &order.pending.asker {
             answer_error(reply, error);
         }
@@ -386,6 +418,7 @@ impl Agent {
         process: Identity,
         job: u32,
         destination: NodeName,
+        balanced: bool,
         reply: Reply,
     ) {
         match self.start_deputy(process, true) {
@@ -395,6 +428,7 @@ impl Agent {
                         reply,
                         job,
                         destination,
+                        balanced,
                     });
                 }
             }
@@ -424,7 +458,11 @@ impl Agent {
         };
         let pending = PendingMove {
             pid: process.pid,
-            asker: Asker::Nobody,
+            asker: if seize.balanced {
+                Asker::Balancer
+            } else {
+                Asker::Nobody
+            },
             from,
             destination: Destination::Node(seize.destination),
             handed_on: false,

@@ -11,7 +11,8 @@
 //!    in words, and answered once so that the other side can say it too;
 //! 2. repeated ones are dropped;
 //! 3. a beacon goes to the roster; if SWIM does not have its sender, we announce ourselves to it;
-//! 4. a membership message goes to SWIM, whose changes go to the roster.
+//! 4. a membership message goes to SWIM, whose changes go to the roster;
+//! 5. a load message goes to the gossip.
 
 use std::net::{SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -19,12 +20,16 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::balance::brain::Neighbour;
+use crate::balance::gossip::Gossip;
+use crate::balance::vector::LoadVector;
 use crate::discovery::beacon::Beacon;
 use crate::discovery::interfaces::{Usable, Version};
 use crate::discovery::refusals::Refusals;
 use crate::discovery::schedule::{self, Schedule};
 use crate::limits::{MEMBER_EVENTS_MAX, MEMBERS_MAX, NODE_ADDRESSES_MAX};
 use crate::load::ShortLoad;
+use crate::membership::MemberState;
 use crate::membership::codec::MemberIdentity;
 use crate::membership::numbers::{self, Claim};
 use crate::membership::roster::{Heard, MemberEvent, Origin, Roster};
@@ -100,6 +105,10 @@ pub struct Counters {
     pub handshakes_failed: u64,
     /// Connections that this node refused in words.
     pub connections_refused: u64,
+    /// Load messages sent.
+    pub loads_sent: u64,
+    /// Load messages received.
+    pub loads_received: u64,
     /// Events about members that nobody took in time.
     pub events_lost: u64,
 }
@@ -112,6 +121,9 @@ pub struct Peers {
     guard: ReplayGuard,
     roster: Roster,
     swim: Swim,
+    gossip: Gossip,
+    /// Homes of the guests here, which hear of this node's load in turn.
+    homes: Vec<NodeId>,
     schedule: Schedule,
     started: Duration,
     housekeeping_at: Duration,
@@ -143,6 +155,8 @@ impl Peers {
             guard: ReplayGuard::default(),
             roster: Roster::default(),
             swim: Swim::new(identity, setup.random_seed),
+            gossip: Gossip::new(now, identity.id, vector(&load), setup.random_seed),
+            homes: Vec::new(),
             schedule: Schedule::new(now),
             started: now,
             housekeeping_at: now,
@@ -222,6 +236,40 @@ impl Peers {
         self.load = load;
     }
 
+    /// What this node tells of its load, whether it does, which nodes host its processes, and whose guests are here.
+    pub fn set_vector(
+        &mut self,
+        now: Duration,
+        vector: LoadVector,
+        quiet: bool,
+        hosts: impl Iterator<Item = NodeId>,
+        homes: Vec<NodeId>,
+    ) {
+        self.gossip.set_own(now, vector);
+        self.gossip.set_quiet(quiet);
+        self.gossip.set_hosts(hosts);
+        self.homes = homes;
+    }
+
+    /// The loads of the other nodes that are there, as far as they are known and not too old.
+    #[must_use]
+    pub fn vectors(&self, now: Duration) -> Vec<Neighbour> {
+        let known = self.gossip.view(now);
+        let is_there = |node| {
+            self.roster
+                .get(node)
+                .is_some_and(|node| node.state == MemberState::Alive)
+        };
+        known
+            .filter(|known| is_there(known.node))
+            .map(|known| Neighbour {
+                node: known.node,
+                vector: known.vector,
+                age: known.age(now),
+            })
+            .collect()
+    }
+
     /// The usable interfaces or their addresses have changed.
     pub fn set_interfaces(&mut self, now: Duration, interfaces: Vec<Usable>) {
         self.interfaces = interfaces;
@@ -237,6 +285,7 @@ impl Peers {
     #[must_use]
     pub fn next_due(&self) -> Duration {
         let due = self.schedule.next().min(self.housekeeping_at);
+        let due = self.gossip.next_due().map_or(due, |gossip| gossip.min(due));
         self.swim.next_due().map_or(due, |swim| swim.min(due))
     }
 
@@ -252,6 +301,9 @@ impl Peers {
         self.settle_number(now);
         if self.schedule.next() <= now {
             self.send_beacons(now);
+        }
+        if self.gossip.next_due().is_some_and(|due| due <= now) {
+            self.send_loads(now);
         }
     }
 
@@ -298,6 +350,7 @@ impl Peers {
         let sound = match opened.kind {
             Kind::Beacon => self.receive_beacon(now, opened, address),
             Kind::Membership => self.receive_membership(now, opened, address),
+            Kind::Loads => self.receive_loads(now, opened, address),
         };
         if sound.is_none() {
             self.counters.datagrams_bad += 1;
@@ -403,6 +456,19 @@ impl Peers {
         }
     }
 
+    fn receive_loads(
+        &mut self,
+        now: Duration,
+        opened: &Opened<'_>,
+        address: SocketAddr,
+    ) -> Option<()> {
+        self.counters.loads_received += 1;
+        let result = self.gossip.receive(now, opened.sender, opened.payload);
+        result
+            .inspect_err(|error| log::debug!("{error} from {address}"))
+            .ok()
+    }
+
     /// Nothing in such a datagram is authentic: all it gets is a line for a person, and, once, our own
     /// beacon in return, so that the other side can say it too.
     fn receive_refused(&mut self, now: Duration, error: DatagramError<'_>, address: SocketAddr) {
@@ -439,6 +505,9 @@ impl Peers {
     /// Carries what SWIM found out to the roster, and what it wants to say to the others.
     fn after_swim(&mut self, now: Duration) {
         for change in self.swim.take_changes() {
+            if change.standing == Standing::Down {
+                self.gossip.forget(change.identity.id);
+            }
             let event = self
                 .roster
                 .set_standing(now, change.identity, change.standing);
@@ -473,6 +542,20 @@ impl Peers {
             self.number = number;
             self.schedule.hurry(now);
         }
+    }
+}
+
+/// What is known of a node's load before it has looked at its processes.
+pub(super) fn vector(load: &ShortLoad) -> LoadVector {
+    let mib = |kib: u64| u32::try_from(kib >> 10).unwrap_or(u32::MAX);
+    LoadVector {
+        // Never absurd, whatever could not be measured.
+        cpus: load.cpus.max(1),
+        speed: load.speed.max(1),
+        load_centi: load.load_centi,
+        memory_mib: mib(load.memory_total_kib).max(1),
+        free_mib: mib(load.memory_free_kib),
+        ..LoadVector::default()
     }
 }
 

@@ -47,6 +47,7 @@ impl Agent {
                 self.migrate(pid, &destination, wait, caller, reply);
             }
             ControlRequest::Why { pid, node } => self.why(pid, node.as_deref(), caller, reply),
+            ControlRequest::Node(order) => self.node_order(order, caller, &reply),
             ControlRequest::Status => {
                 let report = Box::new(self.status());
                 answer(&reply, ControlResponse::Status(report));
@@ -160,10 +161,21 @@ impl Agent {
             reply,
         } = run;
         match self.become_job(&request, caller.pid) {
-            Ok((Running::InJob { job }, Some(node))) => match Identity::of(caller.pid) {
-                Ok(process) => self.seize_until_exec(process, job, node, reply),
-                Err(error) => answer_error(&reply, ControlError::failed(error.to_string())),
-            },
+            Ok((Running::InJob { job }, destination)) => {
+                let chosen = match (&destination, policy_of(&request)) {
+                    (None, JobPolicy::Free) => self.place(caller.pid),
+                    _ => None,
+                };
+                let balanced = chosen.is_some();
+                let Some(node) = destination.or(chosen) else {
+                    let running = Running::InJob { job };
+                    return answer(&reply, ControlResponse::Running(running));
+                };
+                match Identity::of(caller.pid) {
+                    Ok(process) => self.seize_until_exec(process, job, node, balanced, reply),
+                    Err(error) => answer_error(&reply, ControlError::failed(error.to_string())),
+                }
+            }
             Ok((running, _)) => answer(&reply, ControlResponse::Running(running)),
             Err(error) => answer_error(&reply, error),
         }
@@ -232,6 +244,8 @@ impl Agent {
             ("datagrams-repeated", cluster.datagrams_repeated),
             ("membership-sent", cluster.membership_sent),
             ("membership-received", cluster.membership_received),
+            ("loads-sent", cluster.loads_sent),
+            ("loads-received", cluster.loads_received),
             ("handshakes-failed", cluster.handshakes_failed),
             ("connections-refused", cluster.connections_refused),
             ("events-lost", cluster.events_lost),
@@ -334,6 +348,8 @@ fn policy_of(request: &RunRequest) -> JobPolicy {
         JobPolicy::StayHome
     } else if request.follow {
         JobPolicy::Follow
+    } else if request.by_hand || request.node.is_some() {
+        JobPolicy::ByHand
     } else {
         JobPolicy::Free
     }

@@ -10,6 +10,7 @@ use super::agent::{Agent, Stopping};
 use super::jobs;
 use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
 use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey, Ward};
+use crate::deputy::supervisor::EXECUTES;
 use crate::limits::NOTICE_BYTES_MAX;
 use crate::process::Identity;
 use crate::sys::peer::Peer;
@@ -122,7 +123,13 @@ impl Agent {
             return;
         }
         let purpose = match wanted {
-            ConnectionUse::Migration => Purpose::Migration { pid },
+            ConnectionUse::Migration => Purpose::Migration {
+                pid,
+                balanced: supervisor.moves.values().any(|order| {
+                    matches!(order.asker, Asker::Balancer)
+                        && matches!(&order.destination, Destination::Node(to) if to.id == node)
+                }),
+            },
             ConnectionUse::Pages(token) => Purpose::Pages { token },
         };
         let cluster = std::rc::Rc::clone(&self.cluster);
@@ -156,6 +163,8 @@ impl Agent {
             Some(Charge::Deputy(process)) => Some(*process),
             Some(Charge::Guest { .. }) | None => None,
         };
+        let executes = end.cause.as_deref() == Some(EXECUTES);
+        let came_itself = end.cause.is_some() && !executes;
         let cause = end
             .cause
             .map(|cause| format!(" ({cause})"))
@@ -171,6 +180,12 @@ impl Agent {
                     journey.migrations += 1;
                     journey.freeze_ms_last = Some(report.freeze_ms);
                     journey.last_failure = None;
+                    journey.away_seen = None;
+                    journey.heading = None;
+                    journey.executed = executes;
+                }
+                if pending.is_none() && end.destination == Destination::Home && came_itself {
+                    self.came_home_by_itself(pid);
                 }
                 if let Some(PendingMove {
                     asker: Asker::Command(reply),
@@ -191,7 +206,16 @@ impl Agent {
             }
             Err(error) => {
                 let error = move_refused(pid, &to, error);
-                log::warn!("{error}{cause}");
+                let balanced = pending.as_ref().and_then(|pending| match pending.asker {
+                    Asker::Balancer => Some(&pending.destination),
+                    _ => None,
+                });
+                if let (Some(destination), Some(process)) = (balanced, process) {
+                    log::info!("{error}{cause}");
+                    self.balanced_move_failed(process, destination, error.kind);
+                } else {
+                    log::warn!("{error}{cause}");
+                }
                 if let Some(process) = process {
                     self.jobs.journey_mut(process).last_failure = Some(error.text.clone());
                 }
@@ -245,6 +269,9 @@ impl Agent {
             self.jobs.journey_mut(process).away_cpu_seconds_past += status.away_cpu_seconds;
         }
         let lives = process.is_current().unwrap_or(false) && jobs::runs(process.pid);
+        if lives && std::mem::take(&mut self.jobs.journey_mut(process).executed) {
+            self.place_executed(process);
+        }
         for pending in pending {
             self.hand_on(process, pending, end, lives);
         }
@@ -392,16 +419,38 @@ impl Agent {
 
     /// Asks all supervisors to bring their processes home.
     pub(super) fn send_everybody_home(&mut self) {
+        self.send_home(|_, _| true);
+    }
+
+    /// How many processes are abroad: guests that are here, or processes of ours that are not settled at home.
+    pub(super) fn count_abroad(&self, role: Role) -> usize {
+        let of_role = self.supervisors.iter().filter(|(_, s)| s.role == role);
+        of_role
+            .map(|(_, supervisor)| {
+                let pids = supervisor.wards.keys();
+                pids.filter(|&&pid| is_abroad(supervisor, pid)).count()
+            })
+            .sum()
+    }
+
+    /// Asks supervisors to bring those home that are abroad and wanted there: by their supervisor's role, its key and
+    /// their pid. Who has been asked already is not asked again.
+    pub(super) fn send_home(&mut self, wanted: impl Fn(Role, (SupervisorKey, u32)) -> bool) {
         let mut abroad = Vec::new();
         for (key, supervisor) in self.supervisors.iter() {
+            let goes_home = |pid: u32| {
+                let mut moves = supervisor.moves.values();
+                moves.any(|order| order.pid == pid && order.destination == Destination::Home)
+            };
             let pids = supervisor.wards.keys().copied();
             abroad.extend(
                 pids.filter(|&pid| is_abroad(supervisor, pid))
+                    .filter(|&pid| wanted(supervisor.role, (key, pid)) && !goes_home(pid))
                     .map(|pid| (key, pid)),
             );
         }
         if !abroad.is_empty() {
-            log::info!("waiting for {} processes to go home", abroad.len());
+            log::info!("sending {} processes home", abroad.len());
         }
         for (key, pid) in abroad {
             let request = self.supervisors.new_request();

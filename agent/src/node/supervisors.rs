@@ -89,6 +89,8 @@ pub enum Asker {
     Command(Reply),
     /// Nobody waits: the outcome goes to the log and to the process's journey.
     Nobody,
+    /// The balancer, which learns from what fails.
+    Balancer,
 }
 
 /// A move that a supervisor was asked for.
@@ -113,6 +115,8 @@ pub struct PendingSeize {
     pub job: u32,
     /// Where the program is to go.
     pub destination: NodeName,
+    /// The balancer has chosen that, not a person.
+    pub balanced: bool,
 }
 
 /// A process that a supervisor serves.

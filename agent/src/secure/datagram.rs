@@ -1,9 +1,9 @@
-//! The authenticated envelope of every datagram: beacons and membership messages.
+//! The authenticated envelope of every datagram: beacons, membership messages and loads.
 //!
 //! ```text
 //! 0   magic "lmsa"
 //! 4   oldest and newest protocol version of the sender, one byte each
-//! 6   kind: 1 beacon, 2 membership
+//! 6   kind: 1 beacon, 2 membership, 3 loads
 //! 7   cluster id, 5 bytes
 //! 12  sender's node id, 16 bytes
 //! 28  sender's epoch, u64 little endian
@@ -39,6 +39,8 @@ pub enum Kind {
     Beacon = 1,
     /// A membership message.
     Membership = 2,
+    /// Loads of nodes; authenticated by the same key as membership.
+    Loads = 3,
 }
 
 /// A datagram whose code was right.
@@ -95,7 +97,7 @@ impl DatagramKeys {
     fn code(&self, kind: Kind, signed: &[u8]) -> Blake2sMac256 {
         let key = match kind {
             Kind::Beacon => &self.beacon,
-            Kind::Membership => &self.membership,
+            Kind::Membership | Kind::Loads => &self.membership,
         };
         <Blake2sMac256 as Mac>::new(key.into()).chain_update(signed)
     }
@@ -137,6 +139,7 @@ impl DatagramKeys {
         let kind = match signed[6] {
             1 => Kind::Beacon,
             2 => Kind::Membership,
+            3 => Kind::Loads,
             _ => return Err(DatagramError::Garbage),
         };
         let cluster = ClusterId(array(&signed[7..12]));

@@ -40,6 +40,8 @@ pub enum ControlRequest {
         /// The node it should go to, by name, number or address; any node without one.
         node: Option<String>,
     },
+    /// Something that an operator tells this node, or asks it. Answered by [`ControlResponse::Node`].
+    Node(NodeOrder),
     /// How this node, its cluster and its agent are doing. Answered by [`ControlResponse::Status`].
     Status,
     /// Root only: from here on the connection is a supervisor's link, and the supervisor sends
@@ -55,12 +57,54 @@ pub struct RunRequest {
     pub node: Option<String>,
     /// It and its children are never to leave home.
     pub stay_home: bool,
+    /// They leave home when a person sends them, and not by themselves.
+    pub by_hand: bool,
     /// What it executes while it is away is sent after it.
     pub follow: bool,
     /// Answer only when this many nodes are alive, this one included.
     pub wait_nodes: Option<u32>,
     /// The caller stays as the program's parent, so the job can be followed without a cgroup.
     pub stays_as_parent: bool,
+}
+
+/// What an operator tells a node. All but `Show` is root's. openMosix's words, with what undoes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeOrder {
+    /// Only say how it is.
+    Show,
+    /// Nothing leaves by itself.
+    Stay(bool),
+    /// No process whose home this is leaves by itself.
+    LocalStay(bool),
+    /// No guest comes in.
+    Block(bool),
+    /// The others are not told this node's load.
+    Quiet(bool),
+    /// Send all guests home, and block.
+    Expel,
+    /// Call all processes of this home back, and keep them.
+    Bring,
+    /// Use this as the speed of a CPU; none for what was measured.
+    Speed(Option<u32>),
+}
+
+/// What operators have told a node, and what of it is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeModes {
+    /// Nothing leaves by itself.
+    pub stay: bool,
+    /// No process whose home this is leaves by itself.
+    pub lstay: bool,
+    /// No guest comes in.
+    pub block: bool,
+    /// The others are not told this node's load.
+    pub quiet: bool,
+    /// Speed of one processor as others are told; 10,000 is the reference machine.
+    pub speed: u32,
+    /// Guests that are here.
+    pub guests: u32,
+    /// Processes whose home this is and that are away.
+    pub away: u32,
 }
 
 /// What the agent answers.
@@ -76,6 +120,8 @@ pub enum ControlResponse {
     Migrated(MigrationRow),
     /// Answer to [`ControlRequest::Why`].
     Why(WhyRow),
+    /// Answer to [`ControlRequest::Node`].
+    Node(NodeModes),
     /// Answer to [`ControlRequest::Status`].
     Status(Box<StatusReport>),
     /// The request was not done.
@@ -378,12 +424,14 @@ mod tests {
             any::<bool>(),
             any::<bool>(),
             any::<Option<u32>>(),
-            any::<bool>(),
+            any::<[bool; 2]>(),
         )
-            .prop_map(|(node, stay_home, follow, wait_nodes, stays_as_parent)| {
+            .prop_map(|(node, stay_home, follow, wait_nodes, flags)| {
+                let [stays_as_parent, by_hand] = flags;
                 ControlRequest::Run(RunRequest {
                     node,
                     stay_home,
+                    by_hand,
                     follow,
                     wait_nodes,
                     stays_as_parent,
@@ -393,6 +441,8 @@ mod tests {
             Just(ControlRequest::Nodes),
             Just(ControlRequest::Status),
             Just(ControlRequest::Adopt),
+            any::<Option<u32>>().prop_map(|speed| ControlRequest::Node(NodeOrder::Speed(speed))),
+            any::<bool>().prop_map(|on| ControlRequest::Node(NodeOrder::Block(on))),
             any::<bool>().prop_map(|examine| ControlRequest::Processes { examine }),
             run,
             (any::<u32>(), any::<String>(), any::<bool>()).prop_map(|(pid, destination, wait)| {

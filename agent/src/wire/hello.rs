@@ -140,6 +140,9 @@ pub enum Purpose {
     Migration {
         /// The process, as its home numbers it.
         pid: u32,
+        /// A balancer sends it, not a person: the node may refuse it because too many come at once.
+        #[serde(default)]
+        balanced: bool,
     },
     /// The pages of a process that is coming: the connecting node is its home.
     Pages {
@@ -154,7 +157,7 @@ pub enum Purpose {
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Purpose::Migration { pid } => write!(f, "the migration of process {pid}"),
+            Purpose::Migration { pid, .. } => write!(f, "the migration of process {pid}"),
             Purpose::Pages { .. } => write!(f, "the memory of a process"),
             Purpose::Capabilities => write!(f, "the question what this node can do"),
         }
@@ -336,7 +339,10 @@ mod tests {
     fn hello_and_answer_read_back() {
         let hello = Hello {
             node: node("n1"),
-            purpose: Purpose::Migration { pid: 42 },
+            purpose: Purpose::Migration {
+                pid: 42,
+                balanced: true,
+            },
         };
         assert_eq!(
             Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(),
@@ -382,7 +388,10 @@ mod tests {
     fn a_name_that_would_garble_a_terminal_is_refused() {
         let hello = Hello {
             node: node("n\x1b[2J"),
-            purpose: Purpose::Migration { pid: 1 },
+            purpose: Purpose::Migration {
+                pid: 1,
+                balanced: false,
+            },
         };
         assert!(Hello::from_bytes(&hello.to_bytes().unwrap()).is_err());
         assert!(!is_node_name("") && !is_node_name("a b") && is_node_name("küche-2"));

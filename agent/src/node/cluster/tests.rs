@@ -79,7 +79,10 @@ impl Lab {
     }
 }
 
-const PURPOSE: Purpose = Purpose::Migration { pid: 42 };
+const PURPOSE: Purpose = Purpose::Migration {
+    pid: 42,
+    balanced: false,
+};
 
 #[test]
 fn two_nodes_see_each_other_and_a_channel_carries_records_both_ways() {

@@ -1,4 +1,4 @@
-//! What a node says: its beacons and its membership messages, in their envelopes.
+//! What a node says: its beacons, membership messages and loads, in their envelopes.
 
 use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +37,33 @@ impl Peers {
                 self.send(Kind::Membership, &payload, To::Address(address));
             }
         }
+    }
+
+    /// To a random member; every second time to the home of a guest, which has to know how its process fares.
+    pub(super) fn send_loads(&mut self, now: Duration) {
+        let message = self.gossip.compose(now);
+        let home = self
+            .homes
+            .first()
+            .copied()
+            .filter(|_| self.counters.loads_sent % 2 == 1);
+        let to = match home {
+            Some(home) => {
+                self.homes.rotate_left(1);
+                self.roster.get(home)
+            }
+            None => {
+                let present = |node: &&Node| node.state.is_present();
+                let count = self.roster.nodes().filter(present).count();
+                let chosen = self.gossip.choose(count);
+                self.roster.nodes().filter(present).nth(chosen)
+            }
+        };
+        let Some(address) = to.and_then(|node| node.datagram_addresses().first().copied()) else {
+            return;
+        };
+        self.counters.loads_sent += 1;
+        self.send(Kind::Loads, &message, To::Address(address));
     }
 
     pub(super) fn send_beacons(&mut self, now: Duration) {

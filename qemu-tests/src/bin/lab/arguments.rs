@@ -66,6 +66,9 @@ pub(crate) struct Up {
     /// give the nodes IPv4 addresses too
     #[argh(switch)]
     pub(crate) ipv4: bool,
+    /// let processes move by themselves, not only by hand
+    #[argh(switch)]
+    pub(crate) balance: bool,
     /// the file of the cluster key (default: a new key)
     #[argh(option)]
     pub(crate) key: Option<PathBuf>,

@@ -96,6 +96,7 @@ fn bring_up(up: &Up) -> Result<(), LabError> {
         nodes: up.nodes,
         fast: up.fast,
         ipv4: up.ipv4,
+        balance: up.balance,
         seed: up.seed,
         key: up.key.clone(),
         memory_mib: up.memory,

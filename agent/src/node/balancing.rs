@@ -1,0 +1,412 @@
+//! The agent's part in balancing: what it measures, what it tells the others, and carrying out what the brain decides.
+//!
+//! The decisions are made in [`crate::balance`], which knows no processes and no sockets. Once a second, in this order:
+//!
+//! 1. look at our processes and at the guests;
+//! 2. tell the others this node's load;
+//! 3. send guests home that the owner's work, or an operator, wants gone;
+//! 4. let the brain decide for our processes, and hand its orders over as if a person had given them.
+//!
+//! What a person has placed or moved by hand, or told to stay, the brain leaves alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::agent::{Agent, Stopping};
+use super::cgroup::JobPolicy;
+use super::moves::MoveOrder;
+use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
+use crate::balance::arrivals::{Door, guests_to_leave, owner_works};
+use crate::balance::brain::{Brain, Cause, Input, Neighbour, Order, Place, Process};
+use crate::balance::vector::LoadVector;
+use crate::limits::PROCESSES_BALANCED_MAX;
+use crate::load::activity::{Activity, Usage};
+use crate::process::Identity;
+use crate::wire::control::ErrorKind;
+use crate::wire::supervisor::{Destination, NodeId, NodeName, ProcessState, Role};
+
+/// A move that has not ended by then is taken for one that never will.
+const HEADING_FOR: Duration = Duration::from_secs(30);
+
+/// What operators have told this node, by openMosix's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    /// Nothing leaves by itself.
+    pub(super) stay: bool,
+    /// No process of ours leaves by itself.
+    pub(super) local_stay: bool,
+    /// No guest comes in.
+    pub(super) block: bool,
+    /// The others are not told this node's load, so none sends anything by itself.
+    pub(super) quiet: bool,
+    /// Guests are sent home as long as there are any.
+    pub(super) expel: bool,
+    /// Our processes are called home as long as any is away.
+    pub(super) bring: bool,
+}
+
+impl Modes {
+    fn may_leave(self) -> bool {
+        !self.stay && !self.local_stay
+    }
+}
+
+/// All that balancing remembers.
+#[derive(Default)]
+pub(super) struct Balancing {
+    pub(super) modes: Modes,
+    pub(super) brain: Brain,
+    door: Door,
+    activity: Activity,
+    looked: Duration,
+    /// CPU time of each guest at the last look.
+    guests_before: BTreeMap<(SupervisorKey, u32), f64>,
+    /// This node at the last look.
+    vector: LoadVector,
+    owner_works: bool,
+}
+
+/// A process of ours, with what the brain need not know.
+struct Ours {
+    identity: Identity,
+    process: Process,
+}
+
+/// A guest here: whose it is, and its load.
+type Guest = ((SupervisorKey, u32), f64);
+
+impl Agent {
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Once a second.
+    pub(super) fn balance(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        let now = self.now();
+        let nodes = self.cluster.vectors();
+        let (guest_load, guests) = self.look_at_guests(now);
+        let ours = self.look_at_ours(now, &nodes);
+        self.balancing.activity.forget_unseen(now);
+        self.tell_load(&ours, guest_load, &guests);
+        self.send_guests_home(&guests);
+        if self.balancing.modes.bring {
+            self.send_home(|role, _| role == Role::Deputy);
+        }
+        self.steer(now, &nodes, &ours);
+        self.balancing.looked = now;
+    }
+
+    /// The load of all guests together, and of each. Where the kernel keeps account of the supervisors' family, the time
+    /// that guests wait for a CPU counts; else only the time that they run.
+    fn look_at_guests(&mut self, now: Duration) -> (f64, Vec<Guest>) {
+        let seconds = now
+            .saturating_sub(self.balancing.looked)
+            .as_secs_f64()
+            .max(0.1);
+        let mut shares = Vec::new();
+        let mut cpu = BTreeMap::new();
+        for (key, supervisor) in self.supervisors.iter() {
+            for (&pid, ward) in &supervisor.wards {
+                let (Charge::Guest { .. }, Some(status)) = (&ward.charge, &ward.status) else {
+                    continue;
+                };
+                let used = status.away_cpu_seconds;
+                let before = self.balancing.guests_before.get(&(key, pid));
+                let share = before.map_or(0.0, |before| (used - before).max(0.0) / seconds);
+                shares.push(((key, pid), share));
+                cpu.insert((key, pid), used);
+            }
+        }
+        self.balancing.guests_before = cpu;
+        if shares.is_empty() {
+            return (0.0, shares);
+        }
+        let running: f64 = shares.iter().map(|(_, share)| share).sum();
+        let supervisors: Vec<u32> = self
+            .supervisors
+            .iter()
+            .map(|(_, s)| s.supervisor_pid)
+            .collect();
+        let family = self
+            .jobs
+            .cgroups()
+            .and_then(|cgroups| cgroups.supervised().ok());
+        let guests = family.unwrap_or_default().into_iter();
+        let guests = guests.filter(|pid| !supervisors.contains(pid));
+        let activity = &mut self.balancing.activity;
+        let wanted: f64 = guests
+            .take(PROCESSES_BALANCED_MAX)
+            .filter_map(|pid| activity.look(now, pid).ok())
+            .map(|(_, usage)| usage.runnable)
+            .sum();
+        let load = wanted.max(running);
+        // Reports come about once a second, not exactly: what all want together is known better.
+        if running > 0.0 {
+            let factor = load / running;
+            shares.iter_mut().for_each(|(_, share)| *share *= factor);
+        }
+        (load, shares)
+    }
+
+    /// Our processes, at home and away, by pid.
+    fn look_at_ours(&mut self, now: Duration, nodes: &[Neighbour]) -> Vec<Ours> {
+        let mut ours = Vec::new();
+        let home_speed = f64::from(self.cluster.load().speed) / 10_000.0;
+        for (job, pid) in self
+            .jobs
+            .processes()
+            .into_iter()
+            .take(PROCESSES_BALANCED_MAX)
+        {
+            // A process can end while it is looked at.
+            let Ok((identity, usage)) = self.balancing.activity.look(now, pid) else {
+                continue;
+            };
+            let (node, state) = self.location(identity);
+            let journey = self.jobs.journey(identity);
+            let heading = journey
+                .heading
+                .filter(|(_, since)| now < *since + HEADING_FOR);
+            let settled = matches!(state, ProcessState::Home | ProcessState::Away);
+            let free = !journey.by_hand && job.policy == JobPolicy::Free;
+            let at_home = Process {
+                pid,
+                place: Place::Home,
+                movable: settled && free && heading.is_none() && !self.is_on_its_way(identity),
+                cpu_seconds: usage.cpu_seconds * home_speed,
+                runnable: usage.runnable,
+                memory_mib: usage.memory_mib,
+                calls_per_cpu_second: usage.calls_per_cpu_second,
+            };
+            let mut process = if node.id == self.this.id {
+                at_home
+            } else {
+                self.look_away(now, identity, at_home, usage, (node.id, nodes))
+            };
+            // Its load will soon be where it goes.
+            process.place = heading.map_or(process.place, |(place, _)| place);
+            ours.push(Ours { identity, process });
+        }
+        ours.sort_unstable_by_key(|ours| ours.process.pid);
+        ours
+    }
+
+    fn is_on_its_way(&self, process: Identity) -> bool {
+        self.supervisors
+            .deputy_of(process)
+            .is_some_and(|(_, supervisor)| {
+                let mut moves = supervisor.moves.values();
+                moves.any(|order| order.pid == process.pid)
+            })
+    }
+
+    /// A process that is away: its deputy is frozen, but its supervisor tells its CPU time and its calls.
+    fn look_away(
+        &mut self,
+        now: Duration,
+        identity: Identity,
+        at_home: Process,
+        usage: Usage,
+        (node, nodes): (NodeId, &[Neighbour]),
+    ) -> Process {
+        let pid = identity.pid;
+        let there = nodes
+            .iter()
+            .find(|there| there.node == node)
+            .map(|there| &there.vector);
+        let past = self.jobs.journey(identity).away_cpu_seconds_past;
+        let status = self
+            .supervisors
+            .deputy_of(identity)
+            .and_then(|(_, supervisor)| supervisor.status_of(pid));
+        let (away, calls) = status.map_or((0.0, 0), |s| (s.away_cpu_seconds, s.calls_forwarded));
+        let journey = self.jobs.journey_mut(identity);
+        let before = journey.away_seen.replace((now, away, calls));
+        let (seconds, ran, called) = before.map_or((0.0, 0.0, 0.0), |(at, cpu, calls_then)| {
+            let called = calls.saturating_sub(calls_then) as f64;
+            (
+                now.saturating_sub(at).as_secs_f64(),
+                (away - cpu).max(0.0),
+                called,
+            )
+        });
+        let share = if seconds > 0.0 { ran / seconds } else { 0.0 };
+        // Where more threads want to run than can, each runs less than it wants to.
+        let crowd = there.map_or(1.0, |there| (there.load() / f64::from(there.cpus)).max(1.0));
+        let speed = there.map_or(1.0, |there| f64::from(there.speed) / 10_000.0);
+        Process {
+            place: Place::Away(node),
+            cpu_seconds: at_home.cpu_seconds + (past + away) * speed,
+            runnable: (share * crowd).min(f64::from(usage.threads)),
+            calls_per_cpu_second: called / ran.max(0.01),
+            ..at_home
+        }
+    }
+
+    fn tell_load(&mut self, ours: &[Ours], guest_load: f64, guests: &[Guest]) {
+        let at_home = ours.iter().filter(|ours| ours.process.place == Place::Home);
+        let our_load: f64 = at_home.map(|ours| ours.process.runnable).sum();
+        let own_load = if self.config.shared_kernel {
+            self.cluster.tell_load(our_load + guest_load);
+            our_load
+        } else {
+            (self.cluster.machine_load() - guest_load).max(our_load)
+        };
+        let short = self.cluster.load();
+        let modes = self.balancing.modes;
+        self.balancing.owner_works = owner_works(short.cpus, own_load);
+        let mut vector = crate::node::peers::vector(&short);
+        vector.set_load(own_load + guest_load);
+        vector.guests = u16::try_from(guests.len()).unwrap_or(u16::MAX);
+        vector.closed = modes.block || self.no_guests.is_some() || self.balancing.owner_works;
+        self.balancing.vector = vector;
+        let hosts = ours.iter().filter_map(|ours| ours.process.place.node());
+        let mut homes: Vec<NodeId> = Vec::new();
+        for (_, supervisor) in self.supervisors.iter() {
+            homes.extend(
+                supervisor
+                    .wards
+                    .values()
+                    .filter_map(|ward| match &ward.charge {
+                        Charge::Guest {
+                            home: Some(home), ..
+                        } => Some(home.id),
+                        _ => None,
+                    }),
+            );
+        }
+        homes.sort_unstable();
+        homes.dedup();
+        self.cluster.set_vector(vector, modes.quiet, hosts, homes);
+        // What the owner does not leave room for is sent home in the same second.
+        let leave = guests_to_leave(short.cpus, own_load, guests);
+        self.send_home(|role, ward| role == Role::Guest && leave.contains(&ward));
+    }
+
+    /// Guests that have to go because an operator wants it so.
+    fn send_guests_home(&mut self, guests: &[Guest]) {
+        if self.balancing.modes.expel && !guests.is_empty() {
+            self.send_home(|role, _| role == Role::Guest);
+        }
+    }
+
+    fn steer(&mut self, now: Duration, nodes: &[Neighbour], ours: &[Ours]) {
+        let processes: Vec<Process> = ours.iter().map(|ours| ours.process).collect();
+        let input = Input {
+            home: self.balancing.vector,
+            may_leave: self.balancing.modes.may_leave(),
+            nodes,
+            processes: &processes,
+        };
+        for order in self.balancing.brain.tick(now, &input) {
+            let found = ours.iter().find(|ours| ours.process.pid == order.pid);
+            if let Some(ours) = found {
+                self.carry_out(ours.identity, order);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, process: Identity, order: Order) {
+        let destination = match order.to {
+            Place::Home => Some(Destination::Home),
+            Place::Away(node) => self.cluster.name(node).map(Destination::Node),
+        };
+        // A node that has just been forgotten is chosen no more in the next second.
+        let Some(destination) = destination else {
+            return;
+        };
+        let (from, _) = self.location(process);
+        let to = self.name_of(&destination);
+        let (pid, why) = (process.pid, order.cause.as_str());
+        log::info!("process {pid} is to move from {} to {to}: {why}", from.name);
+        self.jobs.journey_mut(process).heading = Some((order.to, self.now()));
+        let pending = PendingMove {
+            pid,
+            asker: Asker::Balancer,
+            from: from.name,
+            destination,
+            handed_on: false,
+        };
+        self.examine_and_move(MoveOrder { process, pending });
+    }
+
+    /// The node to which a program is sent that is about to be executed; none for home.
+    pub(super) fn place(&mut self, pid: u32) -> Option<NodeName> {
+        let nodes = self.cluster.vectors();
+        let input = Input {
+            home: self.balancing.vector,
+            may_leave: self.balancing.modes.may_leave(),
+            nodes: &nodes,
+            processes: &[],
+        };
+        let now = self.now();
+        let node = self.balancing.brain.place(now, pid, &input).node()?;
+        let name = self.cluster.name(node)?;
+        Some(name)
+    }
+
+    /// A process of ours came home to execute another program, and runs it: a new program may start elsewhere.
+    pub(super) fn place_executed(&mut self, process: Identity) {
+        let pid = process.pid;
+        let job = self.jobs.job_of(pid);
+        let free = job.is_some_and(|job| job.policy == JobPolicy::Free);
+        if !free || self.jobs.journey(process).by_hand || self.stopping != Stopping::No {
+            return;
+        }
+        if let Some(node) = self.place(pid) {
+            let (to, cause) = (Place::Away(node.id), Cause::Start);
+            self.carry_out(process, Order { pid, to, cause });
+        }
+    }
+
+    /// Why this node does not take a guest now; counts it if it does.
+    pub(super) fn door_closed(&mut self, balanced: bool) -> Option<String> {
+        let name = &self.this.name;
+        if self.balancing.modes.block {
+            return Some(format!("node {name} is told to take no guests (block)"));
+        }
+        if !balanced {
+            return None;
+        }
+        if self.balancing.owner_works {
+            return Some(format!("the owner of node {name} works on it"));
+        }
+        let (now, cpus) = (self.now(), self.cluster.load().cpus);
+        let full = !self.balancing.door.admit(now, cpus);
+        full.then(|| format!("node {name} takes no more guests at a time"))
+    }
+
+    /// A move that the brain ordered has failed.
+    pub(super) fn balanced_move_failed(
+        &mut self,
+        process: Identity,
+        to: &Destination,
+        kind: ErrorKind,
+    ) {
+        let (now, pid) = (self.now(), process.pid);
+        self.jobs.journey_mut(process).heading = None;
+        let memory = &mut self.balancing.brain.memory;
+        match (kind, to) {
+            (ErrorKind::Failed, Destination::Node(node)) => {
+                memory.failed(now, pid, node.id);
+                memory.doubt(now, node.id);
+            }
+            _ => memory.cannot_move(now, pid),
+        }
+    }
+
+    /// A process has come home by itself: it does there what it has to, and is left alone for a while.
+    pub(super) fn came_home_by_itself(&mut self, pid: u32) {
+        let now = self.now();
+        self.balancing.brain.memory.came_home(now, pid);
+    }
+
+    /// A node is gone; if it comes back, it is not trusted at once.
+    pub(super) fn doubt_node(&mut self, node: NodeId) {
+        let now = self.now();
+        self.balancing.brain.memory.doubt(now, node);
+    }
+}
