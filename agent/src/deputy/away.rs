@@ -315,6 +315,7 @@ impl Away<'_> {
             }
             other @ (ToDeputy::AskClocks
             | ToDeputy::Prepared { .. }
+            | ToDeputy::Drafted
             | ToDeputy::Refused(_)
             | ToDeputy::Restored
             | ToDeputy::Failed(_)

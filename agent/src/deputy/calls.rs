@@ -46,7 +46,15 @@ impl Away<'_> {
         let is_held = self.deputy.is_stopped;
         match self.known(tid)?.state {
             DeputyState::Stopped => return Ok(true),
-            DeputyState::Parked | DeputyState::Delivering(_) if is_held => return Ok(false),
+            DeputyState::Parked | DeputyState::Delivering(_) | DeputyState::Resting(_)
+                if is_held =>
+            {
+                return Ok(false);
+            }
+            DeputyState::Resting(_) => {
+                self.set_state(tid, DeputyState::Stopped);
+                return Ok(true);
+            }
             DeputyState::Parked | DeputyState::Delivering(_) => {}
             DeputyState::Making(_) | DeputyState::Ending => {
                 return Err(Trouble::Protocol(format!(
@@ -220,7 +228,7 @@ impl Away<'_> {
             return Ok(());
         }
         self.channel.send(&answer.header, &answer.payload)?;
-        self.deputy.park(tid)?;
+        self.deputy.rest(tid);
         Ok(())
     }
 
@@ -456,7 +464,7 @@ impl Away<'_> {
             },
             &[],
         )?;
-        self.deputy.park(tid)?;
+        self.deputy.rest(tid);
         Ok(())
     }
 

@@ -2,11 +2,12 @@
 //!
 //! 1. The process is examined: what keeps it at home is found before anything is touched.
 //! 2. The agents connect; the remote node makes an empty guest (`Prepare`, `Prepared`).
-//! 3. All threads are stopped and captured; the scratch area is mapped.
-//! 4. Image, contents of objects and the pages that cannot follow are sent; the guest can run (`Restored`).
-//! 5. `Commit`: the threads become the deputy. Most of the memory follows ([`super::push`]).
+//! 3. What does not need a stopped process is sent ([`super::draft`]).
+//! 4. All threads are stopped and captured; the scratch area is mapped.
+//! 5. Image and the pages that cannot follow are sent; the guest can run (`Restored`).
+//! 6. `Commit`: the threads become the deputy. Most of the memory follows ([`super::push`]).
 //!
-//! If anything fails before step 5, the scratch area goes and the process runs on at home as if nothing
+//! If anything fails before step 6, the scratch area goes and the process runs on at home as if nothing
 //! had happened.
 
 use std::fs;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::migrate::attributes::{self, Attribute};
 use crate::migrate::baseline;
-use crate::migrate::cantmove;
-use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
+use crate::migrate::cantmove::{self, ExamineError};
+use crate::migrate::capture::{self, CaptureError, Known, ThreadToCapture};
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
 use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
@@ -26,7 +27,7 @@ use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::migrate::resource_limits::{Limits, used_cpu_seconds};
 use crate::migrate::scheduling::Scheduling;
-use crate::process::maps::{self, Mapping, MappingKind};
+use crate::process::maps::{Mapping, MappingKind};
 use crate::process::tasks;
 use crate::sys::call_numbers as number;
 use crate::sys::probe::Capabilities;
@@ -37,6 +38,7 @@ use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveError, NodeName, PagesToken, Reason};
 
 use super::away::{Away, Member};
+use super::draft::{Assumed, Draft};
 use super::family::Family;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
@@ -62,6 +64,8 @@ pub enum DepartureError {
     Gone,
     /// What keeps it at home, or keeps it from that node.
     CannotMove(Vec<Reason>),
+    /// The draft is of no use: it is another program now, or has mapped memory where injected code was to lie.
+    Outdated,
     /// Anything else: one line.
     Failed(String),
 }
@@ -72,6 +76,7 @@ impl DepartureError {
         match self {
             Self::Gone => MoveError::Gone,
             Self::CannotMove(reasons) => MoveError::CannotMove(reasons),
+            Self::Outdated => MoveError::Failed("its draft is of no use".to_owned()),
             Self::Failed(text) => MoveError::Failed(text),
         }
     }
@@ -137,8 +142,14 @@ pub fn examine_patiently(pid: ThreadId) -> Result<(), DepartureError> {
 }
 
 fn examine(pid: ThreadId) -> Result<(), DepartureError> {
-    let reasons = cantmove::examine_supervised(pid.cast_unsigned(), std::process::id())
-        .map_err(|error| DepartureError::Failed(error.to_string()))?;
+    accept(cantmove::examine_supervised(
+        pid.cast_unsigned(),
+        std::process::id(),
+    ))
+}
+
+fn accept(examined: Result<Vec<Reason>, ExamineError>) -> Result<(), DepartureError> {
+    let reasons = examined.map_err(|error| DepartureError::Failed(error.to_string()))?;
     if reasons.is_empty() {
         Ok(())
     } else {
@@ -171,7 +182,7 @@ pub fn prepare(
 }
 
 /// Waits for the one answer that lets the move go on.
-fn expect<T>(
+pub(super) fn expect<T>(
     channel: &mut Channel,
     wanted: impl Fn(&ToDeputy) -> Option<T>,
 ) -> Result<T, DepartureError> {
@@ -225,12 +236,13 @@ pub struct Departed {
     pub freeze_start: Instant,
 }
 
-/// Steps 3 to 5.
+/// Steps 4 to 6.
 pub fn depart(
     mut channel: Channel,
     pages: Option<PageStream>,
     pid: ThreadId,
     start: Start,
+    draft: Option<Draft>,
     node: NodeName,
 ) -> Result<Departed, DepartureError> {
     let freeze_start = Instant::now();
@@ -238,15 +250,22 @@ pub fn depart(
         Start::Running => freeze::freeze(pid)?,
         Start::AtExec => Frozen::at_exec(pid),
     };
-    match stop_and_send(&mut channel, &frozen, pages) {
-        Ok((deputy, pusher)) => {
+    match stop_and_send(&mut channel, &frozen, pages, draft) {
+        Ok(Leaving {
+            deputy,
+            pusher,
+            unseen,
+        }) => {
             channel.send(&ToGuest::Commit, &[])?;
             let mut family = Family::new(channel, node, Member::new(deputy));
             family.pusher = pusher;
-            family
-                .view(0)
-                .settle_in()
+            let mut view = family.view(0);
+            view.settle_in()
                 .map_err(|error| DepartureError::Failed(error.to_string()))?;
+            if unseen.is_some_and(|assumed| !assumed.holds(pid)) {
+                view.recall_for(MEMORY_CHANGED)
+                    .map_err(|error| DepartureError::Failed(error.to_string()))?;
+            }
             Ok(Departed {
                 family,
                 freeze_start,
@@ -259,23 +278,43 @@ pub fn depart(
     }
 }
 
-/// The deputy, and who sends its memory after it if there is a connection for that.
+/// Why a guest comes home whose memory was not what it was taken for.
+pub(super) const MEMORY_CHANGED: &str = "it changed the use of its memory just as it left";
+
+/// A process that may leave.
+struct Leaving {
+    deputy: Deputy,
+    /// Who sends its memory after it, if there is a connection for that.
+    pusher: Option<Pusher>,
+    /// What is still to be looked at, and not by the pusher.
+    unseen: Option<Assumed>,
+}
+
 fn stop_and_send(
     channel: &mut Channel,
     frozen: &Frozen,
     page_stream: Option<PageStream>,
-) -> Result<(Deputy, Option<Pusher>), DepartureError> {
+    mut draft: Option<Draft>,
+) -> Result<Leaving, DepartureError> {
+    let known = known(frozen.pid, draft.as_ref())?;
     // What may have changed since the examination, now that nothing changes any more.
-    examine(frozen.pid)?;
+    let examined = cantmove::examine_mapped(
+        frozen.pid.cast_unsigned(),
+        std::process::id(),
+        known.details.clone(),
+    );
+    accept(examined)?;
     refuse_dispatched_calls(&frozen.threads)?;
     frozen.hold()?;
     let memory = ProcessMemory::open(frozen.pid)?;
-    let mappings = maps::read(frozen.pid.cast_unsigned())
-        .map_err(|error| DepartureError::Failed(error.to_string()))?;
+    let mappings: Vec<Mapping> = known.details.iter().map(|it| it.mapping.clone()).collect();
     let instruction = syscall_instruction(&mappings, &memory)?;
-    let scratch = DeputyScratch::choose(&mappings, frozen.threads.len()).ok_or_else(|| {
-        DepartureError::Failed("the process has used up its address space".into())
-    })?;
+    let scratch = match &draft {
+        Some(draft) => draft.scratch(),
+        None => DeputyScratch::choose(&mappings, frozen.threads.len()).ok_or_else(|| {
+            DepartureError::Failed("the process has used up its address space".into())
+        })?,
+    };
 
     let threads: Vec<ThreadToCapture> = frozen
         .threads
@@ -298,16 +337,25 @@ fn stop_and_send(
         before: before.clone(),
         instruction,
     };
+    let mut leaver = Leaver {
+        channel,
+        draft: draft.as_mut(),
+        known: &known,
+        memory: &memory,
+        scratch: &scratch,
+    };
     let sent = scratch
         .map(frozen.pid, instruction, &memory)
         .map_err(DepartureError::from)
-        .and_then(|()| capture_and_send(channel, page_stream, &threads, images, &memory, &scratch));
+        .and_then(|()| leaver.capture_and_send(page_stream, &threads, images));
     match sent {
         Ok(Sent {
             image,
             objects,
             pusher,
         }) => {
+            let is_unseen = draft.is_some() && pusher.is_none();
+            let unseen = is_unseen.then(|| Assumed::of(&known));
             let deputy = deputy_of(
                 frozen.pid,
                 image,
@@ -317,7 +365,11 @@ fn stop_and_send(
                 instruction,
                 objects,
             );
-            Ok((deputy, pusher))
+            Ok(Leaving {
+                deputy,
+                pusher,
+                unseen,
+            })
         }
         Err(error) => {
             undo.apply(frozen.pid, &scratch);
@@ -367,76 +419,112 @@ struct Sent {
     pusher: Option<Pusher>,
 }
 
-fn capture_and_send(
-    channel: &mut Channel,
-    page_stream: Option<PageStream>,
-    threads: &[ThreadToCapture],
-    images: Vec<ThreadImage>,
-    memory: &ProcessMemory,
-    scratch: &DeputyScratch,
-) -> Result<Sent, DepartureError> {
-    let mut objects = DeputyObjects::default();
-    let mut numbering = objects.numbering();
-    let (mut image, details) =
-        capture::capture_process(threads, images, memory, &scratch.shared, &mut numbering)?;
-    // The slots are no part of the program either.
-    let area = scratch.range();
-    image
-        .mappings
-        .retain(|mapping| !area.contains(&mapping.start));
-    let sources = Sources::open(image.pid, &image.mappings, &details)?;
-    image.objects = sources.images.clone();
-    image.limits = Limits::of(image.pid)?;
-    image.used_cpu_seconds = used_cpu_seconds(image.pid)?;
-    for thread in &mut image.threads {
-        thread.scheduling = Scheduling::of(thread.tid)?;
-        thread.attributes = attributes_of(thread.tid, memory, &scratch.shared)?;
+/// What sending a stopped process needs.
+struct Leaver<'a> {
+    channel: &'a mut Channel,
+    draft: Option<&'a mut Draft>,
+    known: &'a Known,
+    memory: &'a ProcessMemory,
+    scratch: &'a DeputyScratch,
+}
+
+impl Leaver<'_> {
+    fn capture_and_send(
+        &mut self,
+        page_stream: Option<PageStream>,
+        threads: &[ThreadToCapture],
+        images: Vec<ThreadImage>,
+    ) -> Result<Sent, DepartureError> {
+        let (memory, scratch) = (self.memory, &self.scratch.shared);
+        let mut objects = match &mut self.draft {
+            Some(draft) => draft.take_objects()?,
+            None => DeputyObjects::default(),
+        };
+        let mut numbering = objects.numbering();
+        let mut image =
+            capture::capture_process(threads, images, memory, scratch, self.known, &mut numbering)?;
+        // The slots are no part of the program either.
+        let area = self.scratch.range();
+        image
+            .mappings
+            .retain(|mapping| !area.contains(&mapping.start));
+        let sources = Sources::open(image.pid, &image.mappings, &self.known.details)?;
+        image.objects = sources.images.clone();
+        image.limits = Limits::of(image.pid)?;
+        image.used_cpu_seconds = used_cpu_seconds(image.pid)?;
+        for thread in &mut image.threads {
+            thread.scheduling = Scheduling::of(thread.tid)?;
+            thread.attributes = attributes_of(thread.tid, memory, scratch)?;
+        }
+        let regions = pages::regions(&image.mappings, &self.known.details);
+        let parting = Parting::of(regions, &image, page_stream.is_some());
+        let header = ToGuest::Depart {
+            image: Box::new(image.clone()),
+            scratch: *scratch,
+            later: parting.later_pairs(),
+        };
+        self.channel.send(&header, &[])?;
+        self.send_contents(&image, &sources, &parting)?;
+        expect(self.channel, |message| {
+            matches!(message, ToDeputy::Restored).then_some(())
+        })?;
+        let assumed = self.draft.is_some().then(|| Assumed::of(self.known));
+        let pusher = page_stream
+            .filter(|_| !parting.later.is_empty())
+            .map(|stream| Pusher::start(image.pid, stream, &parting.later, assumed))
+            .transpose()?;
+        Ok(Sent {
+            image,
+            objects,
+            pusher,
+        })
     }
-    let regions = pages::regions(&image.mappings, &details);
-    let parting = Parting::of(regions, &image, page_stream.is_some());
-    let header = ToGuest::Depart {
-        image: Box::new(image.clone()),
-        scratch: scratch.shared,
-        later: parting.later_pairs(),
-    };
-    channel.send(&header, &[])?;
-    let pid = image.pid;
-    let mut count = sources.send_all(
-        &image.mappings,
-        memory,
-        false,
-        |object, offset, contents| {
+
+    /// What goes first of the memory, but for what the remote node has already.
+    fn send_contents(
+        &mut self,
+        image: &ProcessImage,
+        sources: &Sources,
+        parting: &Parting,
+    ) -> Result<(), DepartureError> {
+        let (pid, memory) = (image.pid, self.memory);
+        let sent = self.draft.as_ref().map(|draft| draft.sent_parts());
+        let sent = sent.unwrap_or_default();
+        let channel = &mut *self.channel;
+        let mut count = sources.send_all(
+            &image.mappings,
+            memory,
+            false,
+            &sent,
+            |object, offset, contents| {
+                let header = ToGuest::ObjectPages {
+                    pid,
+                    object,
+                    offset,
+                };
+                channel
+                    .send(&header, contents)
+                    .map_err(DepartureError::from)
+            },
+        )?;
+        let page_map = PageMap::open(pid)?;
+        count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
             channel
-                .send(
-                    &ToGuest::ObjectPages {
-                        pid,
-                        object,
-                        offset,
-                    },
-                    contents,
-                )
+                .send(&ToGuest::Pages { pid, address }, contents)
                 .map_err(DepartureError::from)
-        },
-    )?;
-    let page_map = PageMap::open(image.pid)?;
-    count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
-        channel
-            .send(&ToGuest::Pages { pid, address }, contents)
-            .map_err(DepartureError::from)
-    })?;
-    channel.send(&ToGuest::PagesEnd { count }, &[])?;
-    expect(channel, |message| {
-        matches!(message, ToDeputy::Restored).then_some(())
-    })?;
-    let pusher = page_stream
-        .filter(|_| !parting.later.is_empty())
-        .map(|stream| Pusher::start(pid, stream, &parting.later))
-        .transpose()?;
-    Ok(Sent {
-        image,
-        objects,
-        pusher,
-    })
+        })?;
+        Ok(channel.send(&ToGuest::PagesEnd { count }, &[])?)
+    }
+}
+
+/// What the stopped process has mapped, as far as the draft tells without a walk through its page tables.
+fn known(pid: ThreadId, draft: Option<&Draft>) -> Result<Known, DepartureError> {
+    let Some(draft) = draft else {
+        return Ok(Known::of(pid)?);
+    };
+    let details = draft.details_now(pid)?;
+    let guards = draft.guards_now(&PageMap::open(pid)?, &details)?;
+    Ok(Known { details, guards })
 }
 
 /// What a stopped thread has set by prctl(2) and arch_prctl(2) that acts where it runs.
@@ -535,7 +623,7 @@ pub fn settled_in_place(image: &ThreadImage, before: Registers, is_overwritten: 
 }
 
 impl Away<'_> {
-    /// Step 5, after `Commit`: parks the threads, and lets those that left home inside a call which only
+    /// Step 6, after `Commit`: parks the threads, and lets those that left home inside a call which only
     /// this kernel can continue go on with it.
     fn settle_in(&mut self) -> Result<(), super::away::Trouble> {
         self.keep_views()?;

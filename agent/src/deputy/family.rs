@@ -1,7 +1,7 @@
 //! The processes of one supervisor that are away: the one that left home, and those that were forked
 //! there. They share a node and a channel to it, and each comes home, ends or is lost by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,8 +13,11 @@ use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::NodeName;
 
 use super::away::{Away, Fate, Member, Step, Trouble};
+use super::departure::MEMORY_CHANGED;
 use super::memory_at_home::PAGES_TIMEOUT;
 use super::push::Pusher;
+use super::supervisor::TICK;
+use super::threads::REST;
 
 /// After this much silence of the remote node home falls silent too, so that the guests' lease
 /// ([`crate::guest::supervisor::LEASE`]) runs out while home waits for [`LOST_AFTER`].
@@ -80,11 +83,28 @@ impl Family {
         let outcome = self
             .on_threads()
             .and_then(|()| self.on_messages())
+            .and_then(|()| self.park_rested())
             .and_then(|()| self.on_pusher());
         if let Err(trouble) = outcome {
             self.lose(&trouble);
         }
         std::mem::take(&mut self.happenings)
+    }
+
+    fn park_rested(&mut self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        for index in (0..self.members.len()).rev() {
+            if let Err(error) = self.members[index].deputy.park_rested(now) {
+                self.take_step(index, Err(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For how long to wait at most before [`Self::advance`].
+    pub fn patience(&self) -> Duration {
+        let is_resting = self.members.iter().any(|it| it.deputy.has_resting());
+        if is_resting { REST } else { TICK }
     }
 
     /// What to wait for before [`Self::advance`].
@@ -108,9 +128,12 @@ impl Family {
         let (pid, outcome) = (pusher.pid, pusher.report());
         self.pusher = None;
         match (outcome, self.position(pid)) {
-            (Ok(bytes), _) => {
-                log::debug!("{bytes} bytes of memory have followed {pid}");
-                Ok(())
+            (Ok(pushed), index) => {
+                log::debug!("{} bytes of memory have followed {pid}", pushed.bytes);
+                match index.filter(|_| !pushed.is_as_assumed) {
+                    Some(index) => self.view(index).recall_for(MEMORY_CHANGED),
+                    None => Ok(()),
+                }
             }
             (Err(cause), Some(index)) => self.take_step(index, Err(Trouble::GuestLost(cause))),
             (Err(_), None) => Ok(()),

@@ -152,7 +152,11 @@ impl Away<'_> {
 
     /// Stops a thread that sleeps, or is on its way to sleep, whether job control has stopped it or not.
     fn halt(&mut self, tid: ThreadId) -> Result<(), Trouble> {
-        if matches!(self.known(tid)?.state, DeputyState::Stopped) {
+        if matches!(
+            self.known(tid)?.state,
+            DeputyState::Stopped | DeputyState::Resting(_)
+        ) {
+            self.set_state(tid, DeputyState::Stopped);
             return Ok(());
         }
         loop {

@@ -75,7 +75,7 @@ impl Away<'_> {
     fn stop_for_good(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         if matches!(
             self.deputy.thread(tid).map(|thread| &thread.state),
-            Some(DeputyState::Stopped)
+            Some(DeputyState::Stopped | DeputyState::Resting(_))
         ) {
             return Ok(());
         }

@@ -17,6 +17,7 @@ pub mod calls;
 mod concealment;
 mod connections;
 pub mod departure;
+mod draft;
 pub mod family;
 pub mod following;
 pub mod forks;

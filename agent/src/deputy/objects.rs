@@ -36,6 +36,11 @@ impl DeputyObjects {
         }
     }
 
+    /// Forgets a number. What it stood for gets another one.
+    pub fn forget(&mut self, number: u64) {
+        self.identities.remove(&number);
+    }
+
     /// Forgets, once there are many, what is no longer among `mappings`.
     pub fn forget_unmapped(&mut self, mappings: &[Mapping]) {
         if self.identities.len() < limits::MEMORY_OBJECTS_MAX / 2 {

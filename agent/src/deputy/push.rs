@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
 
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::page_stream::{PageStream, PageStreamError};
@@ -26,6 +27,8 @@ use crate::sys::child;
 use crate::sys::ptrace::ThreadId;
 use crate::wire::local;
 use crate::wire::pages as messages;
+
+use super::draft::Assumed;
 
 /// A page that is waited for is sent together with those around it, in aligned pieces of this size.
 const NEIGHBOURHOOD_BYTES: u64 = 64 << 10;
@@ -82,6 +85,15 @@ impl Runs {
     }
 }
 
+/// What a pusher has done.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Sent, encryption and framing included.
+    pub bytes: u64,
+    /// The memory is what it was taken for at departure.
+    pub is_as_assumed: bool,
+}
+
 /// The process that sends the memory of one process after it. It ends when this is dropped.
 pub struct Pusher {
     /// Whose memory.
@@ -91,8 +103,14 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Forks it, for `ranges` of the deputy `pid`.
-    pub fn start(pid: ThreadId, stream: PageStream, ranges: &[Range<u64>]) -> io::Result<Pusher> {
+    /// Forks it, for `ranges` of the deputy `pid`. When it has sent them it looks whether its memory is as
+    /// `assumed`.
+    pub fn start(
+        pid: ThreadId,
+        stream: PageStream,
+        ranges: &[Range<u64>],
+        assumed: Option<Assumed>,
+    ) -> io::Result<Pusher> {
         let push = Push::new(pid, stream, ranges)?;
         let (ours, theirs) = UnixStream::pair()?;
         let (_, process) = child::spawn(0, None, || {
@@ -103,7 +121,7 @@ impl Pusher {
             let prepared =
                 child::close_all_but_standard_and(&kept).and_then(|()| child::die_with_parent());
             match prepared {
-                Ok(()) => push.run(&theirs),
+                Ok(()) => push.run(&theirs, || assumed.is_none_or(|assumed| assumed.holds(pid))),
                 Err(_) => 1,
             }
         })?;
@@ -114,12 +132,12 @@ impl Pusher {
         })
     }
 
-    /// What it says at its end, when its descriptor is readable: how many bytes it has sent.
+    /// What it says at its end, when its descriptor is readable.
     ///
     /// # Errors
     /// The connection was lost, or the pusher: one line.
-    pub fn report(&self) -> Result<u64, String> {
-        match local::receive::<Result<u64, String>>(&self.link) {
+    pub fn report(&self) -> Result<Pushed, String> {
+        match local::receive::<Result<Pushed, String>>(&self.link) {
             Ok(Some(received)) => received.message,
             Ok(None) => Err("the pusher was killed".to_owned()),
             Err(error) => Err(format!("the pusher failed: {error}")),
@@ -175,7 +193,7 @@ impl Push {
     }
 
     /// Sends everything and tells the supervisor; returns the pusher's exit status.
-    fn run(mut self, link: &UnixStream) -> i32 {
+    fn run(mut self, link: &UnixStream, is_as_assumed: impl FnOnce() -> bool) -> i32 {
         let outcome = loop {
             let interest = if self.has_ended {
                 PollFlags::IN
@@ -186,7 +204,12 @@ impl Push {
             let _ = poll(&mut [PollFd::new(&self.stream, interest)], None);
             match self.advance() {
                 Ok(true) => {}
-                Ok(false) => break Ok(self.stream.bytes_sent()),
+                Ok(false) => {
+                    break Ok(Pushed {
+                        bytes: self.stream.bytes_sent(),
+                        is_as_assumed: is_as_assumed(),
+                    });
+                }
                 Err(error) => break Err(error.to_string()),
             }
         };

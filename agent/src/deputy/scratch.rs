@@ -61,6 +61,12 @@ impl DeputyScratch {
         (end < crate::migrate::image::USER_ADDRESS_END).then_some(DeputyScratch { shared, slots })
     }
 
+    /// Whether nothing of `mappings` is where the area shall be.
+    pub fn is_free_among<'a>(&self, mut mappings: impl Iterator<Item = &'a Mapping>) -> bool {
+        let (start, end) = (self.shared.code, self.range().end + PARKING_BYTES);
+        mappings.all(|mapping| mapping.end <= start || end <= mapping.start)
+    }
+
     /// The whole area.
     pub fn range(&self) -> Range<u64> {
         self.shared.code..self.shared.end() + self.slots as u64 * SLOT_BYTES

@@ -27,7 +27,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::migrate::channel::Channel;
 use crate::migrate::link::{self, AgentLink};
 use crate::sys::inherited;
-use crate::sys::probe::Capabilities;
+use crate::sys::probe::{Capabilities, Feature};
 use crate::sys::ptrace::{self, ThreadId, options};
 use crate::sys::signal;
 use crate::sys::wait::{self, Report, Stop};
@@ -38,6 +38,7 @@ use crate::wire::supervisor::{
 
 use super::away::{Fate, Member, Trouble};
 use super::departure::{self, Departed, DepartureError, Start};
+use super::draft::Draft;
 use super::family::{Family, Happening};
 use super::following;
 
@@ -323,16 +324,35 @@ impl Supervisor {
             status.state = ProcessState::Leaving;
         });
         departure::examine_patiently(pid)?;
-        let (descriptor, keys) = self.connect(&node, ConnectionUse::Migration)?;
+        // Without PAGEMAP_SCAN what nobody has touched is best told by what a draft does not keep.
+        let is_drafted =
+            start == Start::Running && self.capabilities.features.has(Feature::PagemapScan);
+        match self.leave_once(&node, start, is_drafted) {
+            Err(DepartureError::Outdated) => self.leave_once(&node, start, false),
+            outcome => outcome,
+        }
+    }
+
+    fn leave_once(
+        &mut self,
+        node: &NodeName,
+        start: Start,
+        is_drafted: bool,
+    ) -> Result<Departed, DepartureError> {
+        let pid = self.pid;
+        let (descriptor, keys) = self.connect(node, ConnectionUse::Migration)?;
         let mut channel = Channel::new(descriptor, &keys)?;
         let token = PagesToken::random()?;
         let takes_pages_later = departure::prepare(&mut channel, pid, &self.capabilities, token)?;
         let pages = if takes_pages_later {
-            self.connect_pages(&node, token)
+            self.connect_pages(node, token)
         } else {
             None
         };
-        departure::depart(channel, pages, pid, start, node)
+        let draft = is_drafted
+            .then(|| Draft::send(&mut channel, pid))
+            .transpose()?;
+        departure::depart(channel, pages, pid, start, draft, node.clone())
     }
 
     /// Serves a family until nobody of it is away. `false` if its last member has ended.
@@ -354,7 +374,7 @@ impl Supervisor {
             if family.members.is_empty() {
                 return has_process;
             }
-            self.wait(family.descriptors(), TICK);
+            self.wait(family.descriptors(), family.patience());
         }
     }
 

@@ -20,6 +20,9 @@ use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
 use super::scratch::DeputyScratch;
 
+/// For how long a thread rests. Signals for its process are heard that much later at most.
+pub const REST: Duration = Duration::from_micros(300);
+
 /// The deputy: the original process, its memory as it was at departure.
 pub struct Deputy {
     /// The process.
@@ -52,7 +55,9 @@ pub struct Deputy {
 /// What a thread is doing.
 ///
 /// ```text
-///   Stopped --> Parked ------> Making
+///                 +--- Resting <--+
+///                 v      |        |
+///   Stopped --> Parked --+---> Making
 ///                 ^               |
 ///                 +-- Delivering <+
 /// ```
@@ -60,6 +65,8 @@ pub struct Deputy {
 pub enum DeputyState {
     /// Stopped, for departure, homecoming or a change of its own.
     Stopped,
+    /// Stands where its last call has ended, since then: the next often comes at once.
+    Resting(Instant),
     /// Sleeps in pause(2) and hears signals.
     Parked,
     /// Executes a call for its guest thread.
@@ -226,6 +233,33 @@ impl Deputy {
     pub fn park(&mut self, tid: ThreadId) -> std::io::Result<()> {
         if self.lead_to_sleep(tid, DeputyState::Parked)? {
             ptrace::resume(tid, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a thread whose call is over rest before it is parked ([`Self::park_rested`]), which saves both
+    /// putting it to sleep and waking it.
+    pub fn rest(&mut self, tid: ThreadId) {
+        if let Some(thread) = self.thread(tid) {
+            thread.state = DeputyState::Resting(Instant::now());
+        }
+    }
+
+    /// Whether any thread rests.
+    pub fn has_resting(&self) -> bool {
+        let mut threads = self.threads.iter();
+        threads.any(|thread| matches!(thread.state, DeputyState::Resting(_)))
+    }
+
+    /// Parks the threads that have rested for [`REST`] by `now`: they must hear signals.
+    pub fn park_rested(&mut self, now: Instant) -> std::io::Result<()> {
+        for index in 0..self.threads.len() {
+            let thread = &self.threads[index];
+            if let DeputyState::Resting(since) = thread.state
+                && now.saturating_duration_since(since) >= REST
+            {
+                self.park(thread.tid)?;
+            }
         }
         Ok(())
     }

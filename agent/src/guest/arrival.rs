@@ -13,7 +13,7 @@ use crate::migrate::image::Waiting;
 use crate::migrate::inject::Scratch;
 use crate::migrate::link::AgentLink;
 use crate::sys::probe::Capabilities;
-use crate::sys::ptrace;
+use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::userfaultfd::Userfaultfd;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{FromSupervisor, NodeName};
@@ -114,12 +114,12 @@ fn build_guest(
         link.send(&FromSupervisor::AwaitPages(prepare.pages));
     }
     channel.send(&ToDeputy::Prepared { takes_pages_later }, &[])?;
-    let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
+    let (draft, message) = receive_draft(channel, leader, prepare)?;
     let ToGuest::Depart {
         image,
         scratch,
         later: ranges,
-    } = message.header
+    } = message
     else {
         return Err(Trouble::Protocol(
             "home did not send the process".to_owned(),
@@ -130,25 +130,14 @@ fn build_guest(
         .iter()
         .map(|mapping| mapping.start..mapping.end)
         .collect();
-    let mut builder = Builder::start(leader, image, scratch, prepare.possible_cpus)?;
-    loop {
-        let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
-        match message.header {
-            ToGuest::Pages { address, .. } => builder.write_pages(address, &message.payload)?,
-            ToGuest::ObjectPages { object, offset, .. } => {
-                builder.write_object(object, offset, &message.payload)?;
-            }
-            ToGuest::PagesEnd { count } if count == builder.pages() => break,
-            ToGuest::PagesEnd { .. } => {
-                return Err(Trouble::Protocol("pages were lost on their way".to_owned()));
-            }
-            other => {
-                return Err(Trouble::Protocol(format!(
-                    "home sent {other:?} in place of pages"
-                )));
-            }
+    let mut builder = match draft {
+        Some(mut builder) => {
+            builder.revise(image, scratch)?;
+            builder
         }
-    }
+        None => Builder::start(leader, image, scratch, prepare.possible_cpus)?,
+    };
+    receive_contents(channel, &mut builder)?;
     if !are_in_memory(&image_ranges, &ranges) {
         return Err(Trouble::Protocol(
             "home sends memory later that the process does not have".to_owned(),
@@ -175,6 +164,45 @@ fn build_guest(
         guest,
         pager,
     })
+}
+
+/// Takes the draft if home sends one; the guest so far, and what home has sent then.
+fn receive_draft(
+    channel: &mut Channel,
+    leader: ThreadId,
+    prepare: &Prepare,
+) -> Result<(Option<Builder>, ToGuest), Trouble> {
+    let message = channel.receive::<ToGuest>(DEPARTURE_TIMEOUT)?.header;
+    let ToGuest::Draft { image, scratch } = message else {
+        return Ok((None, message));
+    };
+    let mut builder = Builder::start(leader, image, scratch, prepare.possible_cpus)?;
+    receive_contents(channel, &mut builder)?;
+    channel.send(&ToDeputy::Drafted, &[])?;
+    let message = channel.receive(DEPARTURE_TIMEOUT)?;
+    Ok((Some(builder), message.header))
+}
+
+/// Puts pages and contents of objects in place, up to `PagesEnd`.
+fn receive_contents(channel: &mut Channel, builder: &mut Builder) -> Result<(), Trouble> {
+    loop {
+        let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
+        match message.header {
+            ToGuest::Pages { address, .. } => builder.write_pages(address, &message.payload)?,
+            ToGuest::ObjectPages { object, offset, .. } => {
+                builder.write_object(object, offset, &message.payload)?;
+            }
+            ToGuest::PagesEnd { count } if count == builder.pages() => return Ok(()),
+            ToGuest::PagesEnd { .. } => {
+                return Err(Trouble::Protocol("pages were lost on their way".to_owned()));
+            }
+            other => {
+                return Err(Trouble::Protocol(format!(
+                    "home sent {other:?} in place of pages"
+                )));
+            }
+        }
+    }
 }
 
 /// Whether every one of `ranges` lies in one of the ascending `mappings`.

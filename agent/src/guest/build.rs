@@ -4,7 +4,8 @@
 //! 2. The empty guest's own traces go: rseq registration, robust list, descriptors, all mappings but the
 //!    vDSO.
 //! 3. The vDSO moves to where the program knows it.
-//! 4. The program's mappings are made (`program_memory`).
+//! 4. The program's mappings are made (`program_memory`): first from a draft, while the program still runs at
+//!    home, then once more what has changed since ([`Builder::revise`]).
 //! 5. (The contents arrive and are written, see [`Builder::write_pages`] and [`Builder::write_object`].)
 //! 6. Limits, guard pages, locks, memory layout, signal actions.
 //! 7. The other threads, with their ids.
@@ -12,6 +13,7 @@
 //! 9. No new privileges, seccomp filter, for all threads at once.
 //! 10. Extended state, signal mask, registers. The guest is complete and stopped.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -103,6 +105,10 @@ pub struct Builder {
     /// Advice that this kernel cannot give.
     pub(super) advice_refused: Advice,
     pub(super) possible_cpus: u32,
+    /// The seccomp filter that it will have.
+    filter: Vec<u8>,
+    /// The guest's descriptors for its memory files, by object.
+    pub(super) descriptors: BTreeMap<u64, u64>,
     pub(super) pages: u64,
 }
 
@@ -131,15 +137,16 @@ pub struct Built {
 }
 
 impl Builder {
-    /// Steps 1 to 4.
+    /// Steps 1 to 4. The image may be a draft; then [`Self::revise`] is to follow.
     pub fn start(
         guest: ThreadId,
         image: Box<ProcessImage>,
         scratch: Scratch,
         possible_cpus: u32,
     ) -> Result<Builder, BuildError> {
-        image.validate().map_err(BuildError::Image)?;
+        image.validate_memory().map_err(BuildError::Image)?;
         let memory = ProcessMemory::open(guest).map_err(|error| BuildError::Io("memory", error))?;
+        let filter = filter::program().map_err(|error| BuildError::Filter(error.to_string()))?;
         let mut builder = Builder {
             guest,
             memory,
@@ -148,13 +155,28 @@ impl Builder {
             files: MemoryFiles::default(),
             advice_refused: Advice::NONE,
             possible_cpus,
+            filter,
+            descriptors: BTreeMap::new(),
             pages: 0,
         };
         builder.map_scratch()?;
         builder.strip()?;
         builder.place_vdso()?;
-        builder.map_program()?;
+        builder.map_program(&[])?;
         Ok(builder)
+    }
+
+    /// Takes the process's image in place of the draft, and maps what the draft has not.
+    pub fn revise(&mut self, image: Box<ProcessImage>, scratch: Scratch) -> Result<(), BuildError> {
+        if scratch != self.scratch || image.vdso != self.image.vdso || image.pid != self.image.pid {
+            return Err(BuildError::Impossible(
+                "home has sent another process than it had announced".into(),
+            ));
+        }
+        image.validate_memory().map_err(BuildError::Image)?;
+        let draft = std::mem::replace(&mut self.image, image);
+        self.pages = 0;
+        self.map_program(&draft.mappings)
     }
 
     fn map_scratch(&self) -> Result<(), BuildError> {
@@ -269,7 +291,8 @@ impl Builder {
     /// Steps 6 to 10. `choose_next_id` is not needed: while the guest has its capabilities it chooses
     /// its threads' ids by clone3(2).
     pub fn finish(mut self) -> Result<Built, BuildError> {
-        self.files.all_filled();
+        self.image.validate().map_err(BuildError::Image)?;
+        self.close_files()?;
         self.guard_and_lock()?;
         self.settle_process()?;
         self.register_barriers()?;
@@ -471,13 +494,13 @@ impl Builder {
         const PR_SET_NO_NEW_PRIVS: u64 = 38;
         const SECCOMP_SET_MODE_FILTER: u64 = 1;
         const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
-        let program = filter::program().map_err(|error| BuildError::Filter(error.to_string()))?;
+        let program = &self.filter;
         let header_at = self.scratch.data;
         let program_at = header_at + 16;
         // struct sock_fprog: count (u16, padded to a pointer), address.
         let header = [(program.len() / 8) as u64, program_at];
         self.write(header_at, &header.map(u64::to_le_bytes).concat())?;
-        self.write(program_at, &program)?;
+        self.write(program_at, program)?;
         let filter_arguments = [
             SECCOMP_SET_MODE_FILTER,
             SECCOMP_FILTER_FLAG_TSYNC,

@@ -7,10 +7,10 @@
 use std::time::{Duration, Instant};
 
 use crate::migrate::asleep::{self, Asleep};
-use crate::migrate::capture::{self, ThreadToCapture, restart};
+use crate::migrate::capture::{self, Known, ThreadToCapture, restart};
 use crate::migrate::freeze;
 use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
-use crate::migrate::objects::Sources;
+use crate::migrate::objects::{Parts, Sources};
 use crate::migrate::pages::{self, PageMap};
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::wait::{self, Report, Stop};
@@ -53,8 +53,9 @@ impl Stay<'_> {
             .collect();
         let (memory, scratch) = (&self.guest.memory, &self.guest.scratch);
         let images = capture::capture_threads(&threads, memory)?;
-        let (mut image, details) =
-            capture::capture_process(&threads, images, memory, scratch, &mut self.guest.files)?;
+        let known = Known::of(self.guest.leader)?;
+        let files = &mut self.guest.files;
+        let mut image = capture::capture_process(&threads, images, memory, scratch, &known, files)?;
         image.objects = self.guest.files.images();
         image.advice_unknown = self.guest.advice_refused;
         image.mappings.retain(|mapping| {
@@ -76,8 +77,8 @@ impl Stay<'_> {
                     .map(move |&info| UndeliveredSignal { tid, info })
             })
             .collect();
-        let regions = pages::regions(&image.mappings, &details);
-        let sources = Sources::open(self.guest.leader, &image.mappings, &details)?;
+        let regions = pages::regions(&image.mappings, &known.details);
+        let sources = Sources::open(self.guest.leader, &image.mappings, &known.details)?;
         let mappings = image.mappings.clone();
         let signals_received = self.guest.signals_received;
         let image = Box::new(image);
@@ -108,6 +109,7 @@ impl Stay<'_> {
             &mappings,
             &self.guest.memory,
             true,
+            &Parts::default(),
             |object, offset, bytes| {
                 count += bytes.len() as u64 / PAGE_BYTES;
                 self.channel

@@ -1,15 +1,16 @@
 //! The program's memory in a guest under construction: what is mapped where, and what fills it.
 //!
 //! 1. A memory file for each object that home has mapped; the supervisor opens it, to fill it.
-//! 2. The mappings: private and empty, or of a memory file. Then the files' descriptors go.
+//! 2. The mappings: private and empty, or of a memory file.
 //! 3. What the program has told the kernel to do with them, as far as this kernel can.
 //! 4. (The contents arrive.)
-//! 5. Guard pages and locked memory, which need the contents in place.
+//! 5. The files' descriptors go.
+//! 6. Guard pages and locked memory, which need the contents in place.
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::migrate::advice::Advice;
-use crate::migrate::image::{MappingImage, PAGE_BYTES};
+use crate::migrate::image::{MappingImage, ObjectImage, PAGE_BYTES};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
 
@@ -34,19 +35,33 @@ const GUARD_INSTALL: u64 = 102;
 const OWN_DESCRIPTORS: u64 = 64;
 
 impl Builder {
-    /// Steps 1 to 3.
-    pub(super) fn map_program(&mut self) -> Result<(), BuildError> {
-        let descriptors = self.make_files()?;
-        let mut calls: Vec<Call> = Vec::with_capacity(self.image.mappings.len());
-        for mapping in &self.image.mappings {
-            calls.push(map_call(mapping, |object| {
-                let index = self
-                    .image
-                    .objects
-                    .binary_search_by_key(&object, |image| image.number);
-                index.map_or(NO_FD, |index| descriptors[index])
-            }));
-        }
+    /// Steps 1 to 3, where the guest has the mappings `present`.
+    pub(super) fn map_program(&mut self, present: &[MappingImage]) -> Result<(), BuildError> {
+        self.make_files()?;
+        let is_wanted = |mapping: &&MappingImage| is_among(mapping, &self.image.mappings);
+        let (kept, unwanted): (Vec<&MappingImage>, Vec<_>) = present.iter().partition(is_wanted);
+        let mut calls: Vec<Call> = unwanted
+            .into_iter()
+            .map(|mapping| {
+                let arguments = [mapping.start, mapping.length(), 0, 0, 0, 0];
+                Call::new(number::SYS_munmap, arguments)
+            })
+            .collect();
+        self.run_all(&mut calls, "unmapping what the program no longer has")?;
+        let mappings = self.image.mappings.iter();
+        let new: Vec<MappingImage> = if kept.is_empty() {
+            mappings.copied().collect()
+        } else {
+            mappings
+                .filter(|mapping| !is_among(mapping, present))
+                .copied()
+                .collect()
+        };
+        let descriptor = |object| self.descriptors.get(&object).copied().unwrap_or(NO_FD);
+        let mut calls: Vec<Call> = new
+            .iter()
+            .map(|mapping| map_call(mapping, descriptor))
+            .collect();
         self.scratch.run(self.guest, &self.memory, &mut calls)?;
         self.retry_droppable(&mut calls)?;
         for call in &calls {
@@ -56,7 +71,7 @@ impl Builder {
                 "mapping the program's memory",
             )?;
         }
-        for mapping in &self.image.mappings {
+        for mapping in &new {
             if let Some(backing) = mapping.backing {
                 self.files.note_mapped(mapping.start, mapping.length());
                 if backing.shared {
@@ -64,22 +79,26 @@ impl Builder {
                 }
             }
         }
-        let all = [0, u64::from(u32::MAX), 0, 0, 0, 0];
-        self.run_all(
-            &mut [Call::new(number::SYS_close_range, all)],
-            "closing its memory files",
-        )?;
-        self.advise(
-            Advice::NONE
-                .with(Advice::LOCKED)
-                .with(Advice::LOCK_ON_FAULT),
-        )
+        let not_yet = Advice::NONE
+            .with(Advice::LOCKED)
+            .with(Advice::LOCK_ON_FAULT);
+        self.advise(&new, not_yet)
     }
 
-    /// Makes the memory files; returns the guest's descriptors, in the order of the objects.
-    fn make_files(&mut self) -> Result<Vec<u64>, BuildError> {
-        let objects = self.image.objects.clone();
-        self.allow_descriptors(objects.len() as u64);
+    /// Makes the memory files that there are not yet.
+    fn make_files(&mut self) -> Result<(), BuildError> {
+        let known = &self.descriptors;
+        let objects: Vec<ObjectImage> = self
+            .image
+            .objects
+            .iter()
+            .filter(|object| !known.contains_key(&object.number))
+            .copied()
+            .collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        self.allow_descriptors((known.len() + objects.len()) as u64);
         self.write(self.scratch.data, MEMORY_FILE_NAME)?;
         let arguments = [self.scratch.data, MFD_CLOEXEC, 0, 0, 0, 0];
         let mut calls = vec![Call::new(number::SYS_memfd_create, arguments); objects.len()];
@@ -97,12 +116,24 @@ impl Builder {
             })
             .collect();
         self.run_all(&mut calls, "sizing memory files")?;
-        for (&descriptor, object) in descriptors.iter().zip(objects) {
+        for (descriptor, object) in descriptors.into_iter().zip(objects) {
             self.files
                 .adopt(self.guest, descriptor, object)
                 .map_err(|error| BuildError::Io("opening a memory file", error))?;
+            self.descriptors.insert(object.number, descriptor);
         }
-        Ok(descriptors)
+        Ok(())
+    }
+
+    /// All contents have arrived: the mappings keep the files.
+    pub(super) fn close_files(&mut self) -> Result<(), BuildError> {
+        self.files.all_filled();
+        self.descriptors.clear();
+        let all = [0, u64::from(u32::MAX), 0, 0, 0, 0];
+        self.run_all(
+            &mut [Call::new(number::SYS_close_range, all)],
+            "closing its memory files",
+        )
     }
 
     /// Both this process and the guest have all memory files open for a moment. If they may not have that
@@ -143,11 +174,11 @@ impl Builder {
         Ok(())
     }
 
-    /// Gives all advice but that in `not_yet`. What this kernel cannot do is home's to remember.
-    fn advise(&mut self, not_yet: Advice) -> Result<(), BuildError> {
+    /// Gives all advice for `mappings` but that in `not_yet`. What this kernel cannot do is home's to remember.
+    fn advise(&mut self, mappings: &[MappingImage], not_yet: Advice) -> Result<(), BuildError> {
         let mut given = Vec::new();
         let mut calls = Vec::new();
-        for mapping in &self.image.mappings {
+        for mapping in mappings {
             let advice = mapping.advice.without(not_yet);
             for call in Advice::NONE.calls_to(advice, mapping.start, mapping.length()) {
                 given.push(advice);
@@ -164,7 +195,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Step 5.
+    /// Step 6.
     pub(super) fn guard_and_lock(&mut self) -> Result<(), BuildError> {
         let own_bytes = self.scratch.end() - self.scratch.code;
         self.image
@@ -223,6 +254,12 @@ impl Builder {
         self.pages += contents.len() as u64 / PAGE_BYTES;
         Ok(())
     }
+}
+
+/// Whether `mappings`, which ascend, have just this one.
+fn is_among(mapping: &MappingImage, mappings: &[MappingImage]) -> bool {
+    let index = mappings.partition_point(|other| other.start < mapping.start);
+    mappings.get(index) == Some(mapping)
 }
 
 fn map_call(mapping: &MappingImage, descriptor: impl Fn(u64) -> u64) -> Call {

@@ -138,6 +138,7 @@ impl Stay<'_> {
             ToGuest::Alive | ToGuest::PagesEnd { .. } => Ok(Next::Continue),
             ToGuest::Prepare(_)
             | ToGuest::Clocks { .. }
+            | ToGuest::Draft { .. }
             | ToGuest::Depart { .. }
             | ToGuest::Pages { .. }
             | ToGuest::Commit => Err(Trouble::Protocol(

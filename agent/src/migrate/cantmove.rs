@@ -42,7 +42,23 @@ pub fn examine(pid: u32) -> Result<Vec<Reason>, ExamineError> {
 /// # Errors
 /// When the process is gone or cannot be looked at. It is not affected in either case.
 pub fn examine_supervised(pid: u32, supervisor: u32) -> Result<Vec<Reason>, ExamineError> {
-    match Observation::gather(pid, supervisor) {
+    judge(Observation::gather(pid, supervisor))
+}
+
+/// As [`examine_supervised`], of a process with these mappings.
+///
+/// # Errors
+/// As [`examine_supervised`].
+pub fn examine_mapped(
+    pid: u32,
+    supervisor: u32,
+    mappings: Vec<MappingDetail>,
+) -> Result<Vec<Reason>, ExamineError> {
+    judge(Observation::gather_with(pid, supervisor, Some(mappings)))
+}
+
+fn judge(observed: Result<Observation, ExamineError>) -> Result<Vec<Reason>, ExamineError> {
+    match observed {
         Ok(observation) => Ok(observation.reasons()),
         Err(ExamineError::TooLarge { what, limit }) => Ok(vec![reason(
             "too-large",

@@ -8,6 +8,7 @@
 //! first injected call would make it forget rseq critical sections.
 
 use std::io;
+use std::ops::Range;
 
 use crate::process::maps::MappingKind;
 use crate::process::smaps::{self, MappingDetail};
@@ -23,8 +24,7 @@ use crate::syscall::{self, Class};
 use super::advice::Advice;
 use super::asleep::Asleep;
 use super::image::{
-    MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, USER_ADDRESS_END, VdsoImage,
-    Waiting,
+    MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, VdsoImage, Waiting,
 };
 use super::inject::{InjectError, Scratch};
 use super::objects::Objects;
@@ -188,39 +188,58 @@ pub fn capture_threads(
     images
 }
 
+/// What a stopped process has mapped, and its guard pages as far as the kernel tells.
+pub struct Known {
+    /// Its mappings.
+    pub details: Vec<MappingDetail>,
+    /// Ascending.
+    pub guards: Option<Vec<Range<u64>>>,
+}
+
+impl Known {
+    /// Of a process of which nothing is known yet.
+    pub fn of(leader: ThreadId) -> Result<Known, CaptureError> {
+        let details = smaps::read(leader.cast_unsigned()).map_err(CaptureError::Process)?;
+        let guards = PageMap::open(leader)
+            .and_then(|page_map| page_map.guards_of(&details))
+            .map_err(|error| CaptureError::Thread(leader, error))?;
+        Ok(Known { details, guards })
+    }
+}
+
 /// Steps 2 and 3: the rest of the process, by injected calls. The leader is the first of `threads`.
 pub fn capture_process(
     threads: &[ThreadToCapture],
     mut images: Vec<ThreadImage>,
     memory: &ProcessMemory,
     scratch: &Scratch,
+    known: &Known,
     objects: &mut dyn Objects,
-) -> Result<(ProcessImage, Vec<MappingDetail>), CaptureError> {
+) -> Result<ProcessImage, CaptureError> {
     let leader = threads[0];
     let (signal_actions, brk) = capture_actions(leader.thread, memory, scratch)?;
     for (thread, image) in threads.iter().zip(&mut images) {
         capture_addresses(thread.thread, memory, scratch, image)?;
     }
     let pid = leader.thread.cast_unsigned();
-    let details = smaps::read(pid).map_err(CaptureError::Process)?;
-    let guards = PageMap::open(leader.thread)
-        .and_then(|page_map| page_map.guards(&(0..USER_ADDRESS_END)))
-        .map_err(|error| CaptureError::Thread(leader.thread, error))?;
+    let Known { details, guards } = known;
     let image = ProcessImage {
         pid: leader.tid,
         threads: images,
-        mappings: mapping_images(&details, scratch, objects),
+        mappings: mapping_images(details, scratch, objects),
         objects: Vec::new(),
-        guards: guards.map(|runs| runs.iter().map(|run| (run.start, run.end)).collect()),
+        guards: guards
+            .as_ref()
+            .map(|runs| runs.iter().map(|run| (run.start, run.end)).collect()),
         advice_unknown: Advice::NONE,
         limits: Limits::default(),
         used_cpu_seconds: 0,
         barriers: registered_barriers(leader.thread, scratch)?,
         signal_actions,
         memory_layout: memory_layout(pid, brk)?,
-        vdso: vdso_image(&details, memory),
+        vdso: vdso_image(details, memory),
     };
-    Ok((image, details))
+    Ok(image)
 }
 
 fn capture_registers(
@@ -380,7 +399,8 @@ fn capture_addresses(
     Ok(())
 }
 
-fn mapping_images(
+/// The mappings but for the kernel's own and the scratch area.
+pub fn mapping_images(
     details: &[MappingDetail],
     scratch: &Scratch,
     objects: &mut dyn Objects,
@@ -400,7 +420,8 @@ fn mapping_images(
         .collect()
 }
 
-fn vdso_image(details: &[MappingDetail], memory: &ProcessMemory) -> VdsoImage {
+/// The vDSO among the mappings.
+pub fn vdso_image(details: &[MappingDetail], memory: &ProcessMemory) -> VdsoImage {
     let mut image = VdsoImage::default();
     for MappingDetail { mapping, .. } in details {
         match mapping.kind {

@@ -4,12 +4,14 @@
 //! records ([`crate::secure::record`]). Sending blocks, at most for [`SEND_TIMEOUT`]; receiving never
 //! does: it takes what the socket has and hands out whole messages.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +25,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 const PREFIX_BYTES: usize = 8;
 const READ_BYTES: usize = 256 << 10;
+
+/// Larger queues are given back when they are empty.
+const QUEUE_BYTES_KEPT: usize = 4 * READ_BYTES;
 
 /// Why the channel is of no more use.
 #[derive(Debug)]
@@ -84,9 +89,9 @@ pub struct Channel {
     sealer: Sealer,
     opener: Opener,
     /// Records as received, the last perhaps incomplete.
-    sealed: VecBuffer,
+    sealed: ByteQueue,
     /// Decrypted bytes not yet handed out.
-    opened: VecBuffer,
+    opened: ByteQueue,
     closed: bool,
     plaintext: Vec<u8>,
     outgoing: Vec<u8>,
@@ -97,23 +102,42 @@ pub struct Channel {
 
 /// A byte queue: appended behind, consumed in front, moved down only when it pays.
 #[derive(Default)]
-struct VecBuffer {
+struct ByteQueue {
+    /// The queue is a part of this; the rest is room, which need not be cleared again.
     bytes: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
-impl VecBuffer {
-    fn data(&self) -> &[u8] {
-        &self.bytes[self.start..]
+impl ByteQueue {
+    fn data(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Room for `count` bytes behind the queue.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        let end = self.end + count;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.end..end]
+    }
+
+    /// Takes what was put into the beginning of its room.
+    fn append(&mut self, count: usize) {
+        self.end += count;
     }
 
     fn consume(&mut self, count: usize) {
         self.start += count;
-        if self.start == self.bytes.len() {
-            self.bytes.clear();
-            self.start = 0;
-        } else if self.start > READ_BYTES && self.start * 2 > self.bytes.len() {
-            self.bytes.drain(..self.start);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.bytes.len() > QUEUE_BYTES_KEPT {
+                self.bytes = Vec::new();
+            }
+        } else if self.start > READ_BYTES && self.start * 2 > self.end {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.start = 0;
         }
     }
@@ -131,8 +155,8 @@ impl Channel {
             stream,
             sealer,
             opener,
-            sealed: VecBuffer::default(),
-            opened: VecBuffer::default(),
+            sealed: ByteQueue::default(),
+            opened: ByteQueue::default(),
             closed: false,
             plaintext: Vec::new(),
             outgoing: Vec::new(),
@@ -198,10 +222,9 @@ impl Channel {
             if self.closed {
                 return Err(ChannelError::Closed);
             }
-            if !self.readable(Duration::ZERO)? {
+            if !self.fill()? {
                 return Ok(None);
             }
-            self.fill()?;
         }
     }
 
@@ -231,33 +254,31 @@ impl Channel {
         };
         match poll(&mut descriptors, Some(&timeout)) {
             Ok(count) => Ok(count > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(Errno::INTR) => Ok(false),
             Err(error) => Err(ChannelError::Io(error.into())),
         }
     }
 
-    fn fill(&mut self) -> Result<(), ChannelError> {
-        let length = self.sealed.bytes.len();
-        self.sealed.bytes.resize(length + READ_BYTES, 0);
-        let result = self.stream.read(&mut self.sealed.bytes[length..]);
-        let count = *result.as_ref().unwrap_or(&0);
-        self.sealed.bytes.truncate(length + count);
-        match result {
-            Ok(0) => self.closed = true,
-            Ok(count) => {
+    /// Takes what has arrived; `false` if nothing has.
+    fn fill(&mut self) -> Result<bool, ChannelError> {
+        let room = self.sealed.room(READ_BYTES);
+        match recv(&self.stream, room, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.closed = true,
+            Ok((count, _)) => {
+                self.sealed.append(count);
                 self.bytes_received += count as u64;
                 self.last_heard = Instant::now();
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(ChannelError::Io(error)),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(ChannelError::Io(error.into())),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Decrypts one whole record, if there is one.
     fn open_record(&mut self) -> Result<bool, ChannelError> {
-        let data = &mut self.sealed.bytes[self.sealed.start..];
-        let Some((length, rest)) = data.split_first_chunk_mut() else {
+        let Some((length, rest)) = self.sealed.data().split_first_chunk_mut() else {
             return Ok(false);
         };
         let body_bytes = record::body_length(*length).map_err(ChannelError::Record)?;
@@ -266,7 +287,8 @@ impl Channel {
             return Ok(false);
         };
         let plaintext = self.opener.open(body).map_err(ChannelError::Record)?;
-        self.opened.bytes.extend_from_slice(plaintext);
+        self.opened.room(plaintext.len()).copy_from_slice(plaintext);
+        self.opened.append(plaintext.len());
         self.sealed.consume(record_bytes);
         Ok(true)
     }

@@ -230,11 +230,30 @@ impl ProcessImage {
             self.threads[0].tid == self.pid,
             "its first thread is not the leader",
         )?;
+        check(self.signal_actions.len() == 64, "not 64 signal actions")?;
+        self.validate_memory()?;
+        let mut tids: Vec<i32> = self.threads.iter().map(|thread| thread.tid).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        check(tids.len() == self.threads.len(), "two threads with one id")?;
+        self.threads.iter().try_for_each(|thread| {
+            let cpus = thread.scheduling.cpus.as_deref().unwrap_or_default();
+            check(cpus.len() <= limits::CPU_SET_BYTES_MAX, "too many CPUs")?;
+            let attributes = thread.attributes.len();
+            check(
+                attributes <= limits::THREAD_ATTRIBUTES_MAX,
+                "too many attributes",
+            )
+        })
+    }
+
+    /// As [`Self::validate`], of the memory alone: a draft has no more.
+    pub fn validate_memory(&self) -> Result<(), ImageError> {
+        let check = |ok: bool, what| if ok { Ok(()) } else { Err(ImageError(what)) };
         check(
             self.mappings.len() <= limits::MAPPINGS_MAX,
             "too many mappings",
         )?;
-        check(self.signal_actions.len() == 64, "not 64 signal actions")?;
         check(self.vdso.data.len() <= 4, "too many vDSO data mappings")?;
         check(
             self.objects.len() <= limits::MEMORY_OBJECTS_MAX,
@@ -267,20 +286,7 @@ impl ProcessImage {
             }
             behind = mapping.end;
         }
-        self.validate_guards()?;
-        let mut tids: Vec<i32> = self.threads.iter().map(|thread| thread.tid).collect();
-        tids.sort_unstable();
-        tids.dedup();
-        check(tids.len() == self.threads.len(), "two threads with one id")?;
-        self.threads.iter().try_for_each(|thread| {
-            let cpus = thread.scheduling.cpus.as_deref().unwrap_or_default();
-            check(cpus.len() <= limits::CPU_SET_BYTES_MAX, "too many CPUs")?;
-            let attributes = thread.attributes.len();
-            check(
-                attributes <= limits::THREAD_ATTRIBUTES_MAX,
-                "too many attributes",
-            )
-        })
+        self.validate_guards()
     }
 
     fn validate_backing(&self, mapping: &MappingImage, back: &Backing) -> Result<(), ImageError> {

@@ -56,10 +56,13 @@ pub fn open_behind(pid: i32, mapping: &Mapping, write: bool) -> io::Result<File>
     File::options().read(true).write(write).open(path)
 }
 
+/// Parts of objects, by number: ascending and without overlap.
+pub type Parts = BTreeMap<u64, Vec<Range<u64>>>;
+
 /// The parts of each object that `mappings` show, ascending and without overlap; `shared`: only those that
 /// are mapped shared, and by those mappings.
-pub fn parts(mappings: &[MappingImage], shared: bool) -> BTreeMap<u64, Vec<Range<u64>>> {
-    let mut parts: BTreeMap<u64, Vec<Range<u64>>> = BTreeMap::new();
+pub fn parts(mappings: &[MappingImage], shared: bool) -> Parts {
+    let mut parts = Parts::new();
     for mapping in mappings {
         if let Some(backing) = mapping.backing
             && (backing.shared || !shared)
@@ -80,6 +83,26 @@ pub fn parts(mappings: &[MappingImage], shared: bool) -> BTreeMap<u64, Vec<Range
         *ranges = joined;
     }
     parts
+}
+
+/// What of `parts` is not in `others`; both are ascending and without overlap.
+fn without(parts: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut rest = Vec::new();
+    for part in parts {
+        let mut start = part.start;
+        for other in others {
+            if other.start > start {
+                rest.push(start..other.start.min(part.end));
+            }
+            start = start.max(other.end);
+            if start >= part.end {
+                break;
+            }
+        }
+        rest.push(start..part.end);
+    }
+    rest.retain(|range| range.start < range.end);
+    rest
 }
 
 /// An object's size as its file tells.
@@ -272,18 +295,29 @@ impl Sources {
         Ok(Sources { images, files })
     }
 
+    /// The file that an object is, if it could be opened.
+    pub fn file(&self, number: u64) -> Option<&File> {
+        self.files.get(&number)
+    }
+
     /// Hands the contents of all objects that `mappings` show to `send`: number, offset, bytes. Returns
-    /// the number of pages. With `shared`, only of those that are mapped shared.
+    /// the number of pages. With `shared`, only of those that are mapped shared; without those parts that have
+    /// been `sent` before.
     pub fn send_all<E: From<io::Error>>(
         &self,
         mappings: &[MappingImage],
         memory: &ProcessMemory,
         shared: bool,
+        sent: &Parts,
         mut send: impl FnMut(u64, u64, &[u8]) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut count = 0;
         for (number, parts) in parts(mappings, shared) {
             if let Some(file) = self.files.get(&number) {
+                let parts = match sent.get(&number) {
+                    Some(sent) => without(&parts, sent),
+                    None => parts,
+                };
                 count += for_each_run(file, &parts, |offset, bytes| send(number, offset, bytes))?;
                 continue;
             }
@@ -324,6 +358,17 @@ mod tests {
 
     fn pages(range: Range<u64>) -> Range<u64> {
         range.start * PAGE_BYTES..range.end * PAGE_BYTES
+    }
+
+    #[test]
+    fn what_has_been_sent_is_cut_out_of_the_parts() {
+        assert_eq!(
+            without(&[10..20, 30..50, 60..70], &[0..12, 15..32, 40..45, 50..90]),
+            [12..15, 32..40, 45..50]
+        );
+        assert_eq!(without(&[10..20], &[20..30]), [10..20]);
+        assert_eq!(without(&[10..20, 30..40], &[]), [10..20, 30..40]);
+        assert!(without(&[10..20], &[5..25]).is_empty());
     }
 
     #[test]

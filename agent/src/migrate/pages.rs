@@ -123,6 +123,24 @@ impl PageMap {
         }
     }
 
+    /// Runs of guard pages in these mappings, as [`Self::guards`].
+    pub fn guards_of(&self, details: &[MappingDetail]) -> io::Result<Option<Vec<Range<u64>>>> {
+        let mut guards = Vec::new();
+        for MappingDetail { mapping, .. } in details {
+            if mapping.kind.is_kernel_provided() {
+                continue;
+            }
+            match self.guards(&(mapping.start..mapping.end))? {
+                Some(found) => guards.extend(found),
+                None => return Ok(None),
+            }
+            if guards.len() > crate::limits::GUARD_REGIONS_MAX {
+                return Err(io::Error::other("it has too many guard pages"));
+            }
+        }
+        Ok(Some(guards))
+    }
+
     /// Runs of guard pages in `range` (MADV_GUARD_INSTALL); nothing if the kernel does not tell.
     pub fn guards(&self, range: &Range<u64>) -> io::Result<Option<Vec<Range<u64>>>> {
         let (any, none) = (Categories::GUARD, Categories::NONE);

@@ -4,6 +4,8 @@
 //!   home (deputy supervisor)                     remote (guest supervisor)
 //!   Prepare  ------------------------------->    builds namespaces and an empty guest
 //!            <-------------------------------    Prepared | Refused
+//!   Draft, ObjectPages*, PagesEnd ---------->    makes the mappings, fills memory files
+//!            <-------------------------------    Drafted | Failed
 //!   (freezes)
 //!   Depart, Pages*, PagesEnd --------------->    fills the guest, but for what comes later
 //!            <-------------------------------    Restored | Failed
@@ -54,7 +56,15 @@ pub enum ToGuest {
         /// CLOCK_BOOTTIME.
         boottime_ns: u64,
     },
-    /// The process, stopped. Its pages follow.
+    /// What the process has mapped, while it runs on; nothing else of the image counts. The contents of its
+    /// objects follow, and `PagesEnd`. Answered by `Drafted`.
+    Draft {
+        /// Mappings, objects and vDSO.
+        image: Box<ProcessImage>,
+        /// Where injected code shall lie, free in the process.
+        scratch: Scratch,
+    },
+    /// The process, stopped. Its pages follow, and what of its objects was not in the draft.
     Depart {
         /// Everything but memory.
         image: Box<ProcessImage>,
@@ -198,6 +208,7 @@ impl ToGuest {
             | Self::Arrived { pid } => Some(*pid),
             Self::Prepare(_)
             | Self::Clocks { .. }
+            | Self::Draft { .. }
             | Self::Depart { .. }
             | Self::PagesEnd { .. }
             | Self::Commit
@@ -231,6 +242,8 @@ pub enum ToDeputy {
         /// Its memory may come when it runs.
         takes_pages_later: bool,
     },
+    /// The draft is in place.
+    Drafted,
     /// The guest cannot live here: one line for each reason.
     Refused(Vec<crate::wire::supervisor::Reason>),
     /// The guest is complete and stopped.
@@ -432,6 +445,7 @@ impl ToDeputy {
             Self::Homecoming { image, .. } => Some(image.pid),
             Self::AskClocks
             | Self::Prepared { .. }
+            | Self::Drafted
             | Self::Refused(_)
             | Self::Restored
             | Self::Failed(_)

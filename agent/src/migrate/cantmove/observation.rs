@@ -196,12 +196,24 @@ impl Observation {
     /// # Errors
     /// When the process is gone, another took its pid meanwhile, or it cannot be looked at.
     pub fn gather(pid: u32, supervisor: u32) -> Result<Observation, ExamineError> {
+        Observation::gather_with(pid, supervisor, None)
+    }
+
+    /// As [`Self::gather`], of a process whose mappings may be known already.
+    ///
+    /// # Errors
+    /// As [`Self::gather`].
+    pub fn gather_with(
+        pid: u32,
+        supervisor: u32,
+        mappings: Option<Vec<MappingDetail>>,
+    ) -> Result<Observation, ExamineError> {
         let stat = stat::read(pid)?;
         let identity = Identity {
             pid,
             start_time_ticks: stat.start_time_ticks,
         };
-        let observation = Observation::read(pid, supervisor, stat)?;
+        let observation = Observation::read(pid, supervisor, stat, mappings)?;
         if identity.is_current()? {
             Ok(observation)
         } else {
@@ -209,7 +221,12 @@ impl Observation {
         }
     }
 
-    fn read(pid: u32, supervisor: u32, stat: Stat) -> Result<Observation, ExamineError> {
+    fn read(
+        pid: u32,
+        supervisor: u32,
+        stat: Stat,
+        mappings: Option<Vec<MappingDetail>>,
+    ) -> Result<Observation, ExamineError> {
         let status = status::read(pid)?;
         let threads = threads(pid)?;
         // Neither a thread of the kernel nor a process that has ended has any of the rest.
@@ -238,7 +255,10 @@ impl Observation {
         if bare {
             return Ok(nothing);
         }
-        let mappings = smaps::read(pid)?;
+        let mappings = match mappings {
+            Some(mappings) => mappings,
+            None => smaps::read(pid)?,
+        };
         Ok(Observation {
             shared: sharing::shared_objects(pid, &mappings),
             mappings,
