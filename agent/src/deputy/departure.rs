@@ -13,20 +13,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::migrate::attributes::{self, Attribute};
 use crate::migrate::baseline;
 use crate::migrate::cantmove::{self, ExamineError};
-use crate::migrate::capture::{self, CaptureError, Known, ThreadToCapture};
+use crate::migrate::capture::{self, CaptureError, ThreadToCapture};
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
 use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
-use crate::migrate::inject::Scratch;
-use crate::migrate::objects::Sources;
 use crate::migrate::page_stream::PageStream;
-use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
-use crate::migrate::resource_limits::{Limits, used_cpu_seconds};
-use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{Mapping, MappingKind};
 use crate::process::tasks;
 use crate::sys::call_numbers as number;
@@ -42,9 +36,9 @@ use super::draft::{Assumed, Draft};
 use super::family::Family;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
-use super::parting::Parting;
 use super::push::Pusher;
 use super::scratch::{DeputyScratch, ScratchError};
+use super::sending::{Leaver, Sent, known};
 use super::threads::{Deputy, DeputyState, DeputyThread, MakingCall};
 
 /// How long the remote node may take to make an empty guest, and to complete it.
@@ -409,135 +403,6 @@ pub(super) fn syscall_instruction(
     let read = memory.read_available(mapping.start, &mut code);
     let offset = vdso::find_syscall_instruction(&code[..read]).ok_or_else(none)?;
     Ok(mapping.start + offset as u64)
-}
-
-/// What has been sent.
-struct Sent {
-    image: ProcessImage,
-    objects: DeputyObjects,
-    /// Who sends what goes later.
-    pusher: Option<Pusher>,
-}
-
-/// What sending a stopped process needs.
-struct Leaver<'a> {
-    channel: &'a mut Channel,
-    draft: Option<&'a mut Draft>,
-    known: &'a Known,
-    memory: &'a ProcessMemory,
-    scratch: &'a DeputyScratch,
-}
-
-impl Leaver<'_> {
-    fn capture_and_send(
-        &mut self,
-        page_stream: Option<PageStream>,
-        threads: &[ThreadToCapture],
-        images: Vec<ThreadImage>,
-    ) -> Result<Sent, DepartureError> {
-        let (memory, scratch) = (self.memory, &self.scratch.shared);
-        let mut objects = match &mut self.draft {
-            Some(draft) => draft.take_objects()?,
-            None => DeputyObjects::default(),
-        };
-        let mut numbering = objects.numbering();
-        let mut image =
-            capture::capture_process(threads, images, memory, scratch, self.known, &mut numbering)?;
-        // The slots are no part of the program either.
-        let area = self.scratch.range();
-        image
-            .mappings
-            .retain(|mapping| !area.contains(&mapping.start));
-        let sources = Sources::open(image.pid, &image.mappings, &self.known.details)?;
-        image.objects = sources.images.clone();
-        image.limits = Limits::of(image.pid)?;
-        image.used_cpu_seconds = used_cpu_seconds(image.pid)?;
-        for thread in &mut image.threads {
-            thread.scheduling = Scheduling::of(thread.tid)?;
-            thread.attributes = attributes_of(thread.tid, memory, scratch)?;
-        }
-        let regions = pages::regions(&image.mappings, &self.known.details);
-        let parting = Parting::of(regions, &image, page_stream.is_some());
-        let header = ToGuest::Depart {
-            image: Box::new(image.clone()),
-            scratch: *scratch,
-            later: parting.later_pairs(),
-        };
-        self.channel.send(&header, &[])?;
-        self.send_contents(&image, &sources, &parting)?;
-        expect(self.channel, |message| {
-            matches!(message, ToDeputy::Restored).then_some(())
-        })?;
-        let assumed = self.draft.is_some().then(|| Assumed::of(self.known));
-        let pusher = page_stream
-            .filter(|_| !parting.later.is_empty())
-            .map(|stream| Pusher::start(image.pid, stream, &parting.later, assumed))
-            .transpose()?;
-        Ok(Sent {
-            image,
-            objects,
-            pusher,
-        })
-    }
-
-    /// What goes first of the memory, but for what the remote node has already.
-    fn send_contents(
-        &mut self,
-        image: &ProcessImage,
-        sources: &Sources,
-        parting: &Parting,
-    ) -> Result<(), DepartureError> {
-        let (pid, memory) = (image.pid, self.memory);
-        let sent = self.draft.as_ref().map(|draft| draft.sent_parts());
-        let sent = sent.unwrap_or_default();
-        let channel = &mut *self.channel;
-        let mut count = sources.send_all(
-            &image.mappings,
-            memory,
-            false,
-            &sent,
-            |object, offset, contents| {
-                let header = ToGuest::ObjectPages {
-                    pid,
-                    object,
-                    offset,
-                };
-                channel
-                    .send(&header, contents)
-                    .map_err(DepartureError::from)
-            },
-        )?;
-        let page_map = PageMap::open(pid)?;
-        count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
-            channel
-                .send(&ToGuest::Pages { pid, address }, contents)
-                .map_err(DepartureError::from)
-        })?;
-        Ok(channel.send(&ToGuest::PagesEnd { count }, &[])?)
-    }
-}
-
-/// What the stopped process has mapped, as far as the draft tells without a walk through its page tables.
-fn known(pid: ThreadId, draft: Option<&Draft>) -> Result<Known, DepartureError> {
-    let Some(draft) = draft else {
-        return Ok(Known::of(pid)?);
-    };
-    let details = draft.details_now(pid)?;
-    let guards = draft.guards_now(&PageMap::open(pid)?, &details)?;
-    Ok(Known { details, guards })
-}
-
-/// What a stopped thread has set by prctl(2) and arch_prctl(2) that acts where it runs.
-fn attributes_of(
-    thread: ThreadId,
-    memory: &ProcessMemory,
-    scratch: &Scratch,
-) -> Result<Vec<Attribute>, DepartureError> {
-    let mut calls = attributes::questions(scratch.data);
-    let run = scratch.run(thread, memory, &mut calls);
-    run.map_err(CaptureError::from)?;
-    let words = [memory.word(scratch.data)?, memory.word(scratch.data + 8)?];
-    Ok(attributes::answers(&calls, words))
 }
 
 fn deputy_of(

@@ -2,7 +2,7 @@
 //!
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
 //! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
-//! out, [`parting`] and [`push`] send most of the memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
+//! out, of which `draft` comes before the freeze and `sending` within, [`parting`] and [`push`] send most of the memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
 //! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
 //! memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and processes, [`signals`] hears
 //! for it, [`actions`] knows what signals do, [`regulations`] tells the guest's node of limits and scheduling,
@@ -35,6 +35,7 @@ pub mod portions;
 pub mod push;
 pub mod regulations;
 pub mod scratch;
+mod sending;
 pub mod signals;
 pub mod supervisor;
 pub mod threads;

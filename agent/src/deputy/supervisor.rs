@@ -178,7 +178,7 @@ impl Supervisor {
             }
             Destination::Node(node) => node.clone(),
         };
-        match self.leave(node, order.start) {
+        match self.leave(&node, order.start) {
             Err(error) => {
                 if order.start == Start::AtExec {
                     // It stands at its exec still, unless it was let go after the freeze.
@@ -318,7 +318,7 @@ impl Supervisor {
         }
     }
 
-    fn leave(&mut self, node: NodeName, start: Start) -> Result<Departed, DepartureError> {
+    fn leave(&mut self, node: &NodeName, start: Start) -> Result<Departed, DepartureError> {
         let pid = self.pid;
         self.link.report(pid.cast_unsigned(), |status| {
             status.state = ProcessState::Leaving;
@@ -327,8 +327,8 @@ impl Supervisor {
         // Without PAGEMAP_SCAN what nobody has touched is best told by what a draft does not keep.
         let is_drafted =
             start == Start::Running && self.capabilities.features.has(Feature::PagemapScan);
-        match self.leave_once(&node, start, is_drafted) {
-            Err(DepartureError::Outdated) => self.leave_once(&node, start, false),
+        match self.leave_once(node, start, is_drafted) {
+            Err(DepartureError::Outdated) => self.leave_once(node, start, false),
             outcome => outcome,
         }
     }

@@ -378,7 +378,7 @@ mod tests {
         // Once it answers it waits for more, and its mappings no longer change.
         cat.stdin.as_mut().unwrap().write_all(b".").unwrap();
         cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        let maps = super::super::maps::read(cat.id()).unwrap();
+        let maps = maps::read(cat.id()).unwrap();
         let smaps = read(cat.id()).unwrap();
         drop(cat.stdin.take());
         cat.wait().unwrap();
