@@ -186,3 +186,15 @@ pub const MIGRATION_PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
 /// Most queued signals of a thread that travel.
 pub const QUEUED_SIGNALS_MAX: usize = 1024;
+
+/// Most links that a boot server serves.
+pub const NETBOOT_LINKS_MAX: usize = 16;
+
+/// Most files that a boot server sends by TFTP at the same time.
+pub const NETBOOT_TRANSFERS_MAX: usize = 64;
+
+/// Most HTTP connections of a boot server at the same time.
+pub const NETBOOT_CONNECTIONS_MAX: usize = 64;
+
+/// Longest parameters that a boot server hands out, in bytes: the kernel's own COMMAND_LINE_SIZE.
+pub const NETBOOT_PARAMETERS_BYTES_MAX: usize = 2048;

@@ -47,6 +47,9 @@ pub(super) struct Agent {
     /// ask this address for the cluster, where multicast does not reach; may be given several times
     #[argh(option, arg_name = "address", from_str_fn(parse_seed))]
     seed: Vec<SocketAddr>,
+    /// take no guests: what is started here may leave, and nobody comes
+    #[argh(switch)]
+    block: bool,
     /// UDP and TCP port (default: 4460)
     #[argh(option, from_str_fn(parse_port))]
     port: Option<u16>,
@@ -98,6 +101,7 @@ fn configure(options: Agent) -> Result<AgentConfig, ConfigError> {
         name: options.name,
         interfaces: options.interface,
         seeds: options.seed,
+        block: options.block.then_some(true),
         port: options.port,
         run_dir: options.run_dir,
         stay: options.stay.then_some(true),

@@ -6,10 +6,12 @@
 
 mod agent;
 mod client;
+mod doctor;
 pub mod exit;
 mod key;
 pub mod log;
 mod migrate;
+mod netboot;
 mod node;
 mod nodes;
 mod parent;
@@ -39,7 +41,7 @@ struct Command {
 }
 
 /// In the order in which a newcomer meets them.
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 11] = [
     Command {
         name: "run",
         summary: "run a program that may leave home",
@@ -84,6 +86,16 @@ const COMMANDS: [Command; 9] = [
         name: "agent",
         summary: "make this machine a node (root)",
         main: agent::main,
+    },
+    Command {
+        name: "doctor",
+        summary: "look for what keeps this machine from being a good node",
+        main: doctor::main,
+    },
+    Command {
+        name: "netboot",
+        summary: "boot other PCs over the network (root)",
+        main: netboot::main,
     },
 ];
 
@@ -378,6 +390,8 @@ mod tests {
                 "status" => help_of::<status::Status>(name),
                 "key" => help_of::<key::Key>(name),
                 "agent" => help_of::<agent::Agent>(name),
+                "doctor" => help_of::<doctor::Doctor>(name),
+                "netboot" => help_of::<netboot::Netboot>(name),
                 other => panic!("{other} has no help"),
             };
             assert!(text.contains("Examples:"), "{name}: {text}");

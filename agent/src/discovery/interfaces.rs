@@ -100,6 +100,23 @@ impl Usable {
     }
 }
 
+/// An interface as somebody wants to know it who looks for what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// It is the loopback.
+    pub is_loopback: bool,
+    /// It was set up.
+    pub is_up: bool,
+    /// Something is at the other end.
+    pub has_carrier: bool,
+    /// It does multicast.
+    pub has_multicast: bool,
+    /// It has an address that can be used.
+    pub has_address: bool,
+}
+
 /// All interfaces, as far as the kernel has told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceTable {
@@ -163,6 +180,21 @@ impl InterfaceTable {
             }
         });
         usable.collect()
+    }
+
+    /// All interfaces, usable or not.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        let interfaces = self.interfaces.values();
+        let seen = interfaces.map(|interface| Seen {
+            name: interface.name.clone(),
+            is_loopback: interface.flags & IFF_LOOPBACK != 0,
+            is_up: interface.flags & IFF_UP != 0,
+            has_carrier: interface.flags & IFF_RUNNING != 0,
+            has_multicast: interface.flags & IFF_MULTICAST != 0,
+            has_address: !interface.addresses.is_empty(),
+        });
+        seen.collect()
     }
 
     /// Whether an interface of this name exists, usable or not.

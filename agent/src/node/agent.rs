@@ -220,6 +220,7 @@ async fn serve(
         no_guests: (!lacking.is_empty()).then(|| sentences(&lacking)),
     };
     agent.balancing.modes.stay = agent.config.stay;
+    agent.balancing.modes.block = agent.config.block;
     agent.announce();
     let _sources = agent.listen(signals);
     while agent.stopping != Stopping::Now {

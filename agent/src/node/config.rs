@@ -1,8 +1,8 @@
 //! What an agent is told: by its command line, its configuration file, and otherwise by defaults.
 //!
 //! The file has one `name = value` a line, `#` begins a comment, and the names are those of the
-//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `port`, `run-dir`, `stay`,
-//! `shared-kernel`.
+//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `block`, `port`,
+//! `run-dir`, `stay`, `shared-kernel`.
 //! The command line wins over the file, a list as a whole. Pure but for [`AgentConfig::resolve`], which
 //! reads the key.
 
@@ -23,12 +23,13 @@ pub const RUN_DIR_DEFAULT: &str = "/run/limosa";
 pub const KEY_FILE_DEFAULT: &str = "/etc/limosa/cluster.key";
 
 /// Names of the settings, for suggestions.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "key",
     "open",
     "name",
     "interface",
     "seed",
+    "block",
     "port",
     "run-dir",
     "stay",
@@ -48,6 +49,8 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// Nodes to ask by unicast.
     pub seeds: Vec<SocketAddr>,
+    /// Take no guests.
+    pub block: Option<bool>,
     /// UDP and TCP port.
     pub port: Option<u16>,
     /// Where the socket is kept.
@@ -69,6 +72,8 @@ pub struct AgentConfig {
     pub interfaces: Vec<String>,
     /// Nodes to ask by unicast.
     pub seeds: Vec<SocketAddr>,
+    /// Take no guests.
+    pub block: bool,
     /// UDP and TCP port.
     pub port: u16,
     /// Where the socket is kept.
@@ -184,6 +189,7 @@ impl Settings {
         match name {
             "key" => once(&mut self.key, name, value.into()),
             "open" => once(&mut self.open, name, parse_bool(value)?),
+            "block" => once(&mut self.block, name, parse_bool(value)?),
             "name" => once(&mut self.name, name, value.into()),
             "port" => once(&mut self.port, name, parse_port(value)?),
             "run-dir" => once(&mut self.run_dir, name, value.into()),
@@ -223,6 +229,7 @@ impl Settings {
             } else {
                 self.seeds
             },
+            block: self.block.or(below.block),
             port: self.port.or(below.port),
             run_dir: self.run_dir.or(below.run_dir),
             stay: self.stay.or(below.stay),
@@ -248,6 +255,7 @@ impl AgentConfig {
             name: settings.name.unwrap_or_else(host_name),
             interfaces: settings.interfaces,
             seeds: settings.seeds,
+            block: settings.block.unwrap_or(false),
             port: settings.port.unwrap_or(PORT_DEFAULT),
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR_DEFAULT.into()),
             stay: settings.stay.unwrap_or(false),
@@ -341,6 +349,7 @@ mod tests {
              \n\
              seed = 10.0.0.1\n\
              seed = [fe80::1]:99\n\
+             block = yes\n\
              port = 7\n\
              run-dir = /run/x\n\
              stay = yes\n\
@@ -358,6 +367,7 @@ mod tests {
                     SocketAddr::new("10.0.0.1".parse().unwrap(), PORT_DEFAULT),
                     "[fe80::1]:99".parse().unwrap()
                 ],
+                block: Some(true),
                 port: Some(7),
                 run_dir: Some("/run/x".into()),
                 stay: Some(true),

@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod call_numbers;
 pub mod child;
+pub mod clock;
 pub mod compare;
 pub mod cpu;
 pub mod exec;
