@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::agent_log::AgentLog;
 use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::hotplug::{Announcement, Hotplug};
@@ -24,8 +23,10 @@ use crate::parameters::{PARAMETERS_BYTES_MAX, Parameters};
 use crate::power::{self, PowerButtons};
 use crate::programs::{self, Membership};
 use crate::service::{Kind, Service};
+use crate::service_log::ServiceLog;
+use crate::swap;
 use crate::sys;
-use crate::view::{Agent, View};
+use crate::view::{Agent, BootServer, View};
 
 /// Parameters baked into the image.
 const IMAGE_PARAMETERS: &str = "/etc/limosa/parameters";
@@ -46,10 +47,13 @@ pub(crate) struct Init {
     drivers: Drivers,
     parameters: Parameters,
     membership: Membership,
+    /// The key was typed in, and no agent has run with it for long yet.
+    key_is_typed: bool,
     links: Links,
     name: Option<String>,
     name_deadline: Instant,
-    agent_log: AgentLog,
+    agent_log: ServiceLog,
+    netboot_log: ServiceLog,
     services: Vec<Service>,
     members: Members,
     console: Console,
@@ -69,6 +73,7 @@ impl Init {
         let hotplug = Hotplug::open()?;
         let mut drivers = Drivers::open();
         drivers.load_for_present_devices();
+        swap::start(&mut drivers);
         let parameters = read_parameters();
         let now = Instant::now();
         let mut init = Init {
@@ -76,13 +81,15 @@ impl Init {
             hotplug,
             drivers,
             membership: Membership::decide(&parameters),
+            key_is_typed: false,
             links: Links::default(),
             name: None,
             name_deadline: now + NAME_WAIT,
-            agent_log: AgentLog::open()?,
+            agent_log: ServiceLog::open()?,
+            netboot_log: ServiceLog::open()?,
             services: Vec::new(),
             members: Members::new(now),
-            console: Console::open(),
+            console: Console::open(&parameters.consoles),
             look_again: now,
             power_buttons: PowerButtons::default(),
             lab_port: None,
@@ -119,8 +126,10 @@ impl Init {
                 self.stop(Stop::Poweroff);
             }
             self.agent_log.turn();
+            self.netboot_log.turn();
             self.hear_announcements(now);
             self.choose_name(now);
+            self.take_typed_key(now);
             self.lab_turn(now);
             self.reap(now);
             self.start_services(now);
@@ -139,10 +148,14 @@ impl Init {
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.hotplug, PollFlags::IN),
             PollFd::new(&self.agent_log, PollFlags::IN),
+            PollFd::new(&self.netboot_log, PollFlags::IN),
         ];
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         wanted.extend(self.power_buttons.descriptors().map(readable));
         wanted.extend(self.members.pipe().map(readable));
+        if self.asks_for_key() {
+            wanted.extend(self.console.keyboards().map(readable));
+        }
         if let Some(port) = &self.lab_port {
             wanted.extend(
                 port.interest()
@@ -233,19 +246,22 @@ impl Init {
             }
             is_valid
         });
+        let prefix = self.parameters.name_prefix.as_deref();
+        let prefix = prefix.filter(|prefix| node_name::is_valid(prefix));
+        let prefix = prefix.unwrap_or(node_name::PREFIX_DEFAULT);
         let name = match (
             given,
             self.links
                 .first_mac()
                 .as_deref()
-                .and_then(node_name::from_mac),
+                .and_then(|mac| node_name::from_mac(prefix, mac)),
         ) {
             (Some(name), _) => name.to_owned(),
             (None, Some(name)) => name,
             (None, None) if now < self.name_deadline => return,
             (None, None) => {
                 let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-                node_name::from_boot_id(&boot_id.unwrap_or_default())
+                node_name::from_boot_id(prefix, &boot_id.unwrap_or_default())
             }
         };
         if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
@@ -254,20 +270,9 @@ impl Init {
         journal::note(&format!("this node is {name}"));
         self.name = Some(name.clone());
         if self.membership == Membership::None {
-            journal::warn(
-                "no cluster key (limosa.key=) and not limosa.open: the agent is not started",
-            );
+            journal::warn("no cluster key and not limosa.open: the agent waits for a key");
         } else {
-            let (parameters, membership) = (self.parameters.clone(), self.membership.clone());
-            let writer = self.agent_log.writer();
-            let command = Box::new(move || {
-                let mut agent = programs::agent(&name, &membership, &parameters);
-                if let Ok(log) = writer.stdio() {
-                    agent.stderr(log);
-                }
-                agent
-            });
-            self.services.push(Service::new(Kind::Agent, now, command));
+            self.add_agent(now);
         }
         if self.parameters.shell {
             self.add_shells(now);
@@ -276,9 +281,82 @@ impl Init {
         for interface in interfaces {
             self.add_dhcp_client(interface, now);
         }
+        if Path::new(programs::SSH_SERVER).exists() {
+            let command = Box::new(programs::ssh_server);
+            self.services.push(Service::new(Kind::Ssh, now, command));
+        }
+    }
+
+    /// Starts the agent, and with it the boot server if there is to be one.
+    fn add_agent(&mut self, now: Instant) {
+        let (parameters, membership) = (self.parameters.clone(), self.membership.clone());
+        let (name, writer) = (
+            self.name.clone().unwrap_or_default(),
+            self.agent_log.writer(),
+        );
+        let command = Box::new(move || {
+            let mut agent = programs::agent(&name, &membership, &parameters);
+            if let Ok(log) = writer.stdio() {
+                agent.stderr(log);
+            }
+            agent
+        });
+        self.services.push(Service::new(Kind::Agent, now, command));
+        if let Some(netboot) = self.parameters.netboot.clone() {
+            let (parameters, membership) = (self.parameters.clone(), self.membership.clone());
+            let writer = self.netboot_log.writer();
+            let command = Box::new(move || {
+                let mut server = programs::netboot(&netboot, &membership, &parameters);
+                if let Ok(log) = writer.stdio() {
+                    server.stderr(log);
+                }
+                server
+            });
+            self.services
+                .push(Service::new(Kind::Netboot, now, command));
+        }
+    }
+
+    fn asks_for_key(&self) -> bool {
+        self.membership == Membership::None && self.name.is_some()
+    }
+
+    /// Takes a key that somebody has typed. Whether it is one is for the agent to say.
+    fn take_typed_key(&mut self, now: Instant) {
+        if !self.asks_for_key() {
+            return;
+        }
+        while let Some(key) = self.console.typed() {
+            if key.is_empty() {
+                continue;
+            }
+            if let Some(membership) = Membership::by_key(&key) {
+                self.membership = membership;
+                self.key_is_typed = true;
+                self.add_agent(now);
+                return;
+            }
+        }
+    }
+
+    /// An agent that ended at once with a typed key did not like it: the person is asked again.
+    fn forget_typed_key(&mut self) {
+        self.key_is_typed = false;
+        self.membership = Membership::None;
+        self.services
+            .retain(|service| !matches!(service.kind, Kind::Agent | Kind::Netboot));
     }
 
     fn add_dhcp_client(&mut self, interface: String, now: Instant) {
+        // Who gives addresses must not ask itself for one.
+        if self
+            .parameters
+            .netboot
+            .as_ref()
+            .is_some_and(|netboot| netboot.dhcp)
+        {
+            return;
+        }
         let name = self.name.clone().unwrap_or_default();
         let kind = Kind::Dhcp(interface.clone());
         let command = Box::new(move || programs::dhcp_client(&interface, &name));
@@ -325,6 +403,8 @@ impl Init {
             };
             let delay = service.ended(now, status);
             if service.kind == Kind::Agent {
+                // `limosa agent`: the options, the configuration or the key make no sense.
+                let is_refused = self.key_is_typed && status.exit_status() == Some(2);
                 self.members.forget();
                 if let Some(port) = &mut self.lab_port {
                     let restart_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -335,6 +415,9 @@ impl Init {
                         restart_in_ms,
                         uptime_ms,
                     });
+                }
+                if is_refused {
+                    self.forget_typed_key();
                 }
             }
         }
@@ -426,23 +509,38 @@ impl Init {
     }
 
     fn view(&self) -> View {
+        let last_line = self.agent_log.last_line();
         let agent = match (&self.membership, self.agent_pid(), self.members.last()) {
-            (Membership::None, _, _) => {
-                Agent::Absent("not started, there is no cluster key".to_owned())
-            }
-            (_, None, _) => Agent::Absent(match self.agent_log.last_line() {
+            (Membership::None, _, _) => Agent::Absent(match last_line {
+                Some(line) => format!("not started: {line}"),
+                None => "not started, there is no cluster key".to_owned(),
+            }),
+            (_, None, _) => Agent::Absent(match last_line {
                 Some(line) => format!("not running: {line}"),
                 None => "not running".to_owned(),
             }),
             (_, Some(_), None) => Agent::Silent,
-            (_, Some(_), Some(members)) => Agent::Members(members.clone()),
+            (_, Some(_), Some(cluster)) => Agent::Sees(cluster.clone()),
         };
         View {
             name: self.name.clone(),
             cluster: self.membership.cluster(),
             open: self.membership == Membership::Open,
-            links: self.links.addresses(),
+            asks_for_key: self.asks_for_key(),
+            boot_server: self.boot_server(),
+            links: self.links.described(),
             agent,
+        }
+    }
+
+    fn boot_server(&self) -> BootServer {
+        let mut services = self.services.iter();
+        match services.find(|service| service.kind == Kind::Netboot) {
+            None => BootServer::None,
+            Some(service) if service.pid().is_some() => BootServer::Runs,
+            Some(_) => {
+                BootServer::Failed(self.netboot_log.last_line().unwrap_or_default().to_owned())
+            }
         }
     }
 

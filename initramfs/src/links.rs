@@ -9,6 +9,7 @@ use std::fs;
 use crate::journal;
 use crate::parameters::Parameters;
 use crate::sys;
+use crate::view::Link;
 
 /// ARPHRD_ETHER (include/uapi/linux/if_arp.h).
 const ETHERNET_TYPE: &str = "1";
@@ -60,20 +61,21 @@ impl Links {
         attribute(name, "address")
     }
 
-    /// Each interface with its addresses, for a person to read.
-    pub(crate) fn addresses(&self) -> Vec<(String, Vec<String>)> {
+    /// Each interface as a person wants to know it.
+    pub(crate) fn described(&self) -> Vec<Link> {
         let inet6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-        self.names()
-            .map(|name| {
-                let lease = fs::read_to_string(format!("{LEASE_DIRECTORY}/{name}")).ok();
-                let lease = lease.map(|text| text.trim().to_owned());
-                let addresses = lease
-                    .into_iter()
-                    .chain(inet6_addresses(&inet6, name))
-                    .collect();
-                (name.to_owned(), addresses)
-            })
-            .collect()
+        let describe = |name: &str| {
+            let lease = fs::read_to_string(format!("{LEASE_DIRECTORY}/{name}")).ok();
+            let lease = lease.map(|text| text.trim().to_owned());
+            let addresses = lease.into_iter().chain(inet6_addresses(&inet6, name));
+            Link {
+                name: name.to_owned(),
+                // An interface that is still coming up has no answer (EINVAL), nor a link.
+                has_carrier: attribute(name, "carrier").as_deref() == Some("1"),
+                addresses: addresses.collect(),
+            }
+        };
+        self.names().map(describe).collect()
     }
 }
 

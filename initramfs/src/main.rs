@@ -1,8 +1,9 @@
 //! `/init`: PID 1 of a booted node.
 //!
 //! 1. File systems are mounted (`filesystems`), kernel settings made (`sysctl`).
-//! 2. Drivers for the hardware present are loaded (`drivers`), the wishes of whoever booted the node are
-//!    read (`parameters`), interfaces are brought up (`links`).
+//! 2. Drivers for the hardware present are loaded (`drivers`), compressed memory takes what does not fit
+//!    (`swap`), the wishes of whoever booted the node are read (`parameters`), interfaces are brought up
+//!    (`links`).
 //! 3. The node gets its name (`node_name`); the agent and, for each interface, a DHCP client are started
 //!    and kept running (`service`, `programs`).
 //! 4. From then on one loop (`init`) reaps, follows devices that come and go (`hotplug`), shows whom the
@@ -12,7 +13,6 @@
 //! There is one thread and no blocking wait: a stuck terminal, host or agent stops nothing else. Started
 //! under the name `modprobe` the same program loads one module and ends; the kernel asks for that.
 
-mod agent_log;
 mod backoff;
 mod console;
 mod drivers;
@@ -32,6 +32,8 @@ mod parameters;
 mod power;
 mod programs;
 mod service;
+mod service_log;
+mod swap;
 mod sys;
 mod sysctl;
 mod uevent;

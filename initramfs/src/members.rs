@@ -1,4 +1,5 @@
-//! Asks the agent for its members from time to time, without ever waiting for the answer.
+//! Asks the agent from time to time for its members and whom it has refused, without ever waiting for the
+//! answer.
 //!
 //! ```text
 //! Idle --(due, the agent runs)--> Asking --(end of output, or too late)--> Idle
@@ -12,7 +13,7 @@ use rustix::pipe::PipeFlags;
 
 use crate::programs;
 use crate::sys::{self, Terminal};
-use crate::view::Member;
+use crate::view::Cluster;
 
 /// Pause between questions while answers change.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ enum State {
 pub(crate) struct Members {
     state: State,
     interval: Duration,
-    last: Option<Vec<Member>>,
+    last: Option<Cluster>,
 }
 
 impl Members {
@@ -52,7 +53,7 @@ impl Members {
     }
 
     /// The last answer, if the agent gave one.
-    pub(crate) fn last(&self) -> Option<&Vec<Member>> {
+    pub(crate) fn last(&self) -> Option<&Cluster> {
         self.last.as_ref()
     }
 
@@ -103,8 +104,8 @@ impl Members {
             } => {
                 let is_complete = read(pipe.as_fd(), answer);
                 if is_complete {
-                    let members = serde_json::from_slice(answer).ok();
-                    self.take(members, now);
+                    let cluster = Cluster::read(answer);
+                    self.take(cluster, now);
                 } else if *deadline <= now || answer.len() > ANSWER_BYTES_MAX {
                     // Gone already, or about to be: either way it is reaped like every child.
                     let _ = sys::kill_group(Some(*pid), libc::SIGKILL);
@@ -114,14 +115,18 @@ impl Members {
         }
     }
 
-    fn take(&mut self, members: Option<Vec<Member>>, now: Instant) {
-        let is_same = members == self.last;
+    fn take(&mut self, cluster: Option<Cluster>, now: Instant) {
+        let is_same = match (&cluster, &self.last) {
+            (Some(cluster), Some(last)) => cluster.has_members_of(last),
+            (None, None) => true,
+            _ => false,
+        };
         self.interval = if is_same {
             (self.interval * 2).min(INTERVAL_MAX)
         } else {
             INTERVAL_MIN
         };
-        self.last = members;
+        self.last = cluster;
         self.state = State::Idle {
             due: now + self.interval,
         };
@@ -131,7 +136,7 @@ impl Members {
 fn ask() -> std::io::Result<(i32, OwnedFd)> {
     let (read_end, write_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read_end, true)?;
-    let mut command = programs::nodes();
+    let mut command = programs::question();
     command.stdout(write_end);
     Ok((sys::spawn(&mut command, Terminal::None)?, read_end))
 }

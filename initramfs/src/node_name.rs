@@ -1,4 +1,7 @@
-//! What this node is called when nobody named it: `limosa-` and the end of a hardware address (pure).
+//! What this node is called when nobody named it: a prefix and the end of a hardware address (pure).
+
+/// What names begin with unless the image or its user says otherwise.
+pub(crate) const PREFIX_DEFAULT: &str = "limosa";
 
 /// Longest name that is taken from the kernel command line, in bytes: Linux's own limit for a host name
 /// is 64.
@@ -6,7 +9,7 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 /// The name for a node whose first interface has the hardware address `mac` (`52:54:00:12:34:56`), the
 /// same at every boot.
-pub(crate) fn from_mac(mac: &str) -> Option<String> {
+pub(crate) fn from_mac(prefix: &str, mac: &str) -> Option<String> {
     let bytes: Vec<u8> = mac
         .trim()
         .split(':')
@@ -19,17 +22,17 @@ pub(crate) fn from_mac(mac: &str) -> Option<String> {
     if bytes.len() != 6 || bytes.iter().all(|&byte| byte == 0) {
         return None;
     }
-    Some(format!("limosa-{:02x}{:02x}", bytes[4], bytes[5]))
+    Some(format!("{prefix}-{:02x}{:02x}", bytes[4], bytes[5]))
 }
 
 /// The name for a node without any interface, from the kernel's random id of this boot.
-pub(crate) fn from_boot_id(boot_id: &str) -> String {
+pub(crate) fn from_boot_id(prefix: &str, boot_id: &str) -> String {
     let digits: String = boot_id
         .chars()
         .filter(char::is_ascii_hexdigit)
         .take(4)
         .collect();
-    format!("limosa-{digits}")
+    format!("{prefix}-{digits}")
 }
 
 /// Whether `name` can be a node's name: what a host name may hold, and not too long.
@@ -49,8 +52,8 @@ mod tests {
     #[test]
     fn the_name_ends_in_the_last_two_bytes_of_the_hardware_address() {
         assert_eq!(
-            from_mac("52:54:00:12:3f:a2\n").as_deref(),
-            Some("limosa-3fa2")
+            from_mac("attic", "52:54:00:12:3f:a2\n").as_deref(),
+            Some("attic-3fa2")
         );
     }
 
@@ -63,13 +66,13 @@ mod tests {
             "52:54:00:12:3f:+2",
             "zz:54:00:12:3f:a2",
         ] {
-            assert_eq!(from_mac(mac), None, "{mac}");
+            assert_eq!(from_mac("x", mac), None, "{mac}");
         }
     }
 
     #[test]
     fn a_node_without_interfaces_is_named_by_its_boot() {
-        assert_eq!(from_boot_id("9b1c-77aa\n"), "limosa-9b1c");
+        assert_eq!(from_boot_id(PREFIX_DEFAULT, "9b1c-77aa\n"), "limosa-9b1c");
     }
 
     #[test]

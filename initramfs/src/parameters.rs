@@ -16,10 +16,19 @@ pub(crate) struct Parameters {
     pub(crate) seeds: Vec<String>,
     /// `limosa.name=`: the node's name.
     pub(crate) name: Option<String>,
+    /// `limosa.name-prefix=`: what the name begins with when it is not given.
+    pub(crate) name_prefix: Option<String>,
     /// `limosa.iface=`, may be repeated or separated by commas: the only interfaces to use.
     pub(crate) interfaces: Vec<String>,
     /// `limosa.shell`: a root shell on tty2 and on the second serial line.
     pub(crate) shell: bool,
+    /// `limosa.console=`, may be repeated or separated by commas: where the node shows itself, in place of
+    /// the kernel's consoles.
+    pub(crate) consoles: Vec<String>,
+    /// `limosa.block`: take no guests.
+    pub(crate) block: bool,
+    /// `limosa.netboot`, `limosa.netboot=dhcp,hand-out-key`: boot other PCs over the network.
+    pub(crate) netboot: Option<Netboot>,
     /// `limosa.open`: run without a cluster key; whoever can reach this node may use it.
     pub(crate) open: bool,
     /// `limosa.lab`: obey the host's end of the lab port.
@@ -28,6 +37,15 @@ pub(crate) struct Parameters {
     pub(crate) log: Option<String>,
     /// `limosa.` words that mean nothing, to be told rather than ignored: a misspelt key is no key.
     pub(crate) unknown: Vec<String>,
+}
+
+/// How other PCs are booted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Netboot {
+    /// `dhcp`: give addresses, too.
+    pub(crate) dhcp: bool,
+    /// `hand-out-key`: give the cluster key to whoever boots.
+    pub(crate) hand_out_key: bool,
 }
 
 impl Parameters {
@@ -45,6 +63,10 @@ impl Parameters {
                 ("key", Some(value)) => self.key = Some(value.to_owned()),
                 ("seed", Some(value)) => self.seeds.extend(list(value)),
                 ("name", Some(value)) => self.name = Some(value.to_owned()),
+                ("name-prefix", Some(value)) => self.name_prefix = Some(value.to_owned()),
+                ("console", Some(value)) => self.consoles.extend(list(value)),
+                ("block", value) => self.block = is_on(value),
+                ("netboot", value) => self.set_netboot(value),
                 ("log", Some(value)) => self.log = Some(value.to_owned()),
                 ("iface", Some(value)) => self.interfaces.extend(list(value)),
                 ("shell", value) => self.shell = is_on(value),
@@ -52,6 +74,23 @@ impl Parameters {
                 ("lab", value) => self.lab = is_on(value),
                 // The value may be a secret in the wrong place: only the name is repeated.
                 _ => self.unknown.push(format!("limosa.{name}")),
+            }
+        }
+    }
+
+    fn set_netboot(&mut self, value: Option<&str>) {
+        if !is_on(value) {
+            self.netboot = None;
+            return;
+        }
+        // The word alone, as in the boot menu, leaves the choices of earlier texts as they are.
+        let netboot = self.netboot.get_or_insert_default();
+        for word in list(value.unwrap_or_default()) {
+            match word.as_str() {
+                "dhcp" => netboot.dhcp = true,
+                "hand-out-key" => netboot.hand_out_key = true,
+                "1" | "on" | "yes" => {}
+                _ => self.unknown.push(format!("limosa.netboot={word}")),
             }
         }
     }
@@ -118,7 +157,8 @@ mod tests {
     fn every_parameter_is_understood() {
         let parameters = parsed(
             "limosa.key=limosa1-a-b-c limosa.seed=10.0.0.1,[fe80::1%eth0]:7 limosa.seed=10.0.0.2 \
-             limosa.name=n1 limosa.iface=eth0 limosa.log=debug limosa.shell limosa.open limosa.lab\n",
+             limosa.name=n1 limosa.name-prefix=attic limosa.iface=eth0 limosa.log=debug limosa.shell \
+             limosa.console=tty1,ttyS0 limosa.block limosa.netboot limosa.open limosa.lab\n",
         );
         assert_eq!(parameters.key.as_deref(), Some("limosa1-a-b-c"));
         assert_eq!(
@@ -126,9 +166,12 @@ mod tests {
             ["10.0.0.1", "[fe80::1%eth0]:7", "10.0.0.2"]
         );
         assert_eq!(parameters.name.as_deref(), Some("n1"));
+        assert_eq!(parameters.name_prefix.as_deref(), Some("attic"));
+        assert_eq!(parameters.consoles, ["tty1", "ttyS0"]);
+        assert_eq!(parameters.netboot, Some(Netboot::default()));
         assert_eq!(parameters.interfaces, ["eth0"]);
         assert_eq!(parameters.log.as_deref(), Some("debug"));
-        assert!(parameters.shell && parameters.open && parameters.lab);
+        assert!(parameters.shell && parameters.open && parameters.lab && parameters.block);
         assert!(parameters.unknown.is_empty());
     }
 
@@ -145,6 +188,20 @@ mod tests {
     fn an_unknown_word_is_reported_without_its_value() {
         assert_eq!(parsed("limosa.kye=secret").unknown, ["limosa.kye"]);
         assert_eq!(parsed("limosa.key").unknown, ["limosa.key"]);
+    }
+
+    #[test]
+    fn a_node_boots_others_as_far_as_it_is_told() {
+        let both = parsed("limosa.netboot=dhcp,hand-out-key").netboot.unwrap();
+        assert!(both.dhcp && both.hand_out_key);
+        assert_eq!(parsed("limosa.netboot limosa.netboot=0").netboot, None);
+        let kept = parsed("limosa.netboot=dhcp limosa.netboot")
+            .netboot
+            .unwrap();
+        assert!(kept.dhcp && !kept.hand_out_key);
+        let misspelt = parsed("limosa.netboot=dchp");
+        assert_eq!(misspelt.netboot, Some(Netboot::default()));
+        assert_eq!(misspelt.unknown, ["limosa.netboot=dchp"]);
     }
 
     #[test]

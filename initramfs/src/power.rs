@@ -14,7 +14,8 @@ use crate::journal;
 use crate::lab_message::Stop;
 use crate::sys;
 
-const AGENT_TIME: Duration = Duration::from_secs(5);
+/// The agent gives its guests 10 s to go home (STOP_TIMEOUT_MS of its limits).
+const AGENT_TIME: Duration = Duration::from_secs(12);
 const OTHERS_TIME: Duration = Duration::from_secs(2);
 /// How often it is looked whether the processes are gone, while stopping.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);

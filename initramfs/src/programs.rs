@@ -7,12 +7,14 @@ use std::process::{Command, Stdio};
 
 use crate::journal;
 use crate::links::LEASE_DIRECTORY;
-use crate::parameters::Parameters;
+use crate::parameters::{Netboot, Parameters};
 
 /// Where the image keeps its cluster key.
 const IMAGE_KEY: &str = "/etc/limosa/cluster.key";
 /// Where a key from the kernel command line is put for the agent to read.
 const GIVEN_KEY: &str = "/run/given-cluster.key";
+/// Where an image that was built with `--ssh-key` has its SSH server.
+pub(crate) const SSH_SERVER: &str = "/bin/dropbear";
 /// The agent's run directory: its control socket and state.
 const RUN_DIRECTORY: &str = "/run/limosa";
 
@@ -31,13 +33,10 @@ impl Membership {
     /// Decides by the parameters and the image: a key on the command line, then an open cluster if asked
     /// for, then the image's key.
     pub(crate) fn decide(parameters: &Parameters) -> Membership {
-        if let Some(key) = &parameters.key {
-            match write_secret(GIVEN_KEY, key) {
-                Ok(()) => return Membership::Key(GIVEN_KEY.to_owned()),
-                Err(error) => {
-                    journal::warn(&format!("cannot keep the key of limosa.key=: {error}"));
-                }
-            }
+        if let Some(key) = &parameters.key
+            && let Some(membership) = Membership::by_key(key)
+        {
+            return membership;
         }
         if parameters.open {
             Membership::Open
@@ -45,6 +44,17 @@ impl Membership {
             Membership::Key(IMAGE_KEY.to_owned())
         } else {
             Membership::None
+        }
+    }
+
+    /// By a key that somebody gave to this node as text.
+    pub(crate) fn by_key(key: &str) -> Option<Membership> {
+        match write_secret(GIVEN_KEY, key) {
+            Ok(()) => Some(Membership::Key(GIVEN_KEY.to_owned())),
+            Err(error) => {
+                journal::warn(&format!("cannot keep the cluster key: {error}"));
+                None
+            }
         }
     }
 
@@ -100,6 +110,9 @@ pub(crate) fn agent(name: &str, membership: &Membership, parameters: &Parameters
     for interface in &parameters.interfaces {
         agent.args(["--interface", interface]);
     }
+    if parameters.block {
+        agent.arg("--block");
+    }
     if let Some(filter) = &parameters.log {
         agent.env("RUST_LOG", filter);
     }
@@ -132,9 +145,49 @@ pub(crate) fn shell() -> Command {
     shell
 }
 
-/// The question whose answer the console shows.
-pub(crate) fn nodes() -> Command {
-    let mut nodes = command("/bin/limosa");
-    nodes.args(["nodes", "--json"]).stderr(Stdio::null());
-    nodes
+/// The boot server.
+pub(crate) fn netboot(
+    netboot: &Netboot,
+    membership: &Membership,
+    parameters: &Parameters,
+) -> Command {
+    let mut server = command("/bin/limosa");
+    server.arg("netboot");
+    if netboot.dhcp {
+        server.arg("--dhcp");
+    }
+    if let (true, Membership::Key(file)) = (netboot.hand_out_key, membership) {
+        server.args(["--hand-out-key", "--key", file]);
+    }
+    for interface in &parameters.interfaces {
+        server.args(["--interface", interface]);
+    }
+    let mut words = Vec::new();
+    if *membership == Membership::Open {
+        words.push("limosa.open".to_owned());
+    }
+    if let Some(prefix) = &parameters.name_prefix {
+        words.push(format!("limosa.name-prefix={prefix}"));
+    }
+    server.args(["--parameters", &words.join(" ")]);
+    server
+}
+
+/// The SSH server of an image that has one (`mkiso.sh --ssh-key`): keys only, and its own made for this boot.
+pub(crate) fn ssh_server() -> Command {
+    let mut server = command(SSH_SERVER);
+    server.args(["-F", "-E", "-R", "-s"]);
+    server
+}
+
+/// The questions whose answers the console shows.
+pub(crate) fn question() -> Command {
+    let mut question = command("/bin/busybox");
+    question.args([
+        "sh",
+        "-c",
+        "limosa nodes --json && exec limosa status --json",
+    ]);
+    question.stderr(Stdio::null());
+    question
 }

@@ -24,6 +24,10 @@ pub(crate) enum Kind {
     Agent,
     /// The DHCP client of the interface.
     Dhcp(String),
+    /// The boot server.
+    Netboot,
+    /// The SSH server.
+    Ssh,
     /// A root shell on the terminal device.
     Shell(String),
 }
@@ -33,6 +37,8 @@ impl std::fmt::Display for Kind {
         match self {
             Kind::Agent => formatter.write_str("agent"),
             Kind::Dhcp(interface) => write!(formatter, "DHCP client of {interface}"),
+            Kind::Netboot => formatter.write_str("boot server"),
+            Kind::Ssh => formatter.write_str("SSH server"),
             Kind::Shell(terminal) => write!(formatter, "shell on {terminal}"),
         }
     }
@@ -93,7 +99,9 @@ impl Service {
                     .open(terminal);
                 device.and_then(|device| sys::spawn_on_terminal(&mut command, device))
             }
-            Kind::Agent | Kind::Dhcp(_) => sys::spawn(&mut command, sys::Terminal::None),
+            Kind::Agent | Kind::Dhcp(_) | Kind::Netboot | Kind::Ssh => {
+                sys::spawn(&mut command, sys::Terminal::None)
+            }
         };
         match started {
             Ok(pid) => {
@@ -127,7 +135,7 @@ impl Service {
             self.kind
         );
         // A person who leaves a shell, or a DHCP client whose interface went, is nothing to worry about.
-        if self.kind == Kind::Agent {
+        if matches!(self.kind, Kind::Agent | Kind::Netboot | Kind::Ssh) {
             journal::warn(&text);
         } else {
             journal::note(&text);

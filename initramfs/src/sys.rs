@@ -142,3 +142,14 @@ pub(crate) fn bring_interface_up(name: &str) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Uses the swap device `path`, which has its header.
+pub(crate) fn swap_on(path: &str) -> io::Result<()> {
+    let path = std::ffi::CString::new(path)?;
+    // SAFETY: the path is a live, zero-terminated string (swapon(2)).
+    if unsafe { libc::swapon(path.as_ptr(), 0) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -7,13 +7,15 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use crate::journal;
 
 /// (file under /proc/sys, value)
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     // A guest has the pid it has at home, and homes count up to the kernel's own limit.
     ("kernel/pid_max", "4194304"),
     // A guest's mappings were granted at home; here only the pages that it touches count.
     ("vm/overcommit_memory", "1"),
     // A guest brings its mappings and the supervisor adds its own.
     ("vm/max_map_count", "1048576"),
+    // Swap is compressed memory: a page next to the wanted one is no cheaper to read.
+    ("vm/page-cluster", "0"),
     // Link-local addresses come from hardware addresses: waiting a second or two to find out whether
     // somebody else has the same would be the longest part of joining.
     ("net/ipv6/conf/all/accept_dad", "0"),

@@ -1,5 +1,5 @@
-//! What the agent and its supervisors write to their standard error: passed on to the kernel's log, and
-//! the last line kept for the console, where it may be all that a person without a shell can see.
+//! What a service and what it starts write to their standard error: passed on to the kernel's log, and the
+//! last line kept for the console, where it may be all that a person without a shell can see.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Stdio;
@@ -13,26 +13,26 @@ use crate::journal;
 /// Longest line that is passed on whole, in bytes.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// One pipe for all the agent's runs, so that a supervisor that outlives its agent still has it.
-pub(crate) struct AgentLog {
+/// One pipe for all of a service's runs, so that a supervisor that outlives its agent still has it.
+pub(crate) struct ServiceLog {
     read_end: OwnedFd,
     write_end: Rc<OwnedFd>,
     lines: Lines,
 }
 
-impl AgentLog {
+impl ServiceLog {
     /// Makes the pipe.
-    pub(crate) fn open() -> rustix::io::Result<AgentLog> {
+    pub(crate) fn open() -> rustix::io::Result<ServiceLog> {
         let (read_end, write_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read_end, true)?;
-        Ok(AgentLog {
+        Ok(ServiceLog {
             read_end,
             write_end: Rc::new(write_end),
             lines: Lines::default(),
         })
     }
 
-    /// The end to write to, for the agent.
+    /// The end to write to, for the service.
     pub(crate) fn writer(&self) -> Writer {
         Writer(Rc::clone(&self.write_end))
     }
@@ -59,13 +59,13 @@ impl AgentLog {
     }
 }
 
-impl AsFd for AgentLog {
+impl AsFd for ServiceLog {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.read_end.as_fd()
     }
 }
 
-/// The end that the agent writes to.
+/// The end that the service writes to.
 pub(crate) struct Writer(Rc<OwnedFd>);
 
 impl Writer {
