@@ -1,12 +1,11 @@
 #!/bin/bash
-# Brings kernel, firmware and busybox from Debian: image/fetch.sh CACHE_DIRECTORY auto|backports|stable
+# Brings kernel, firmware, busybox and network boot loaders from Debian: image/fetch.sh CACHE_DIRECTORY auto|backports|stable
 #
-# Packages are authenticated by Debian's archive key and only unpacked; the system's own package sources
-# and installed packages are neither read nor changed. `auto` takes the newer kernel of bookworm-backports
+# Packages are authenticated and only unpacked (sources.sh). `auto` takes the newer kernel of bookworm-backports
 # and, where that cannot be had, bookworm's own. What is in the cache is not asked for again; remove the
 # cache to get newer packages.
 #
-# 1. package lists through a private sources.list
+# 1. package lists
 # 2. the packages
 # 3. their files under CACHE/root, the kernel's release in CACHE/release
 set -euo pipefail
@@ -14,25 +13,13 @@ set -euo pipefail
 cache=$(realpath -m "$1")
 choice=$2
 here=$(dirname "$(realpath "$0")")
-stamp=$cache/complete-$choice
+# What a cache is complete with: the choice, and the list of packages below.
+stamp=$cache/complete-$choice-3
 
 [[ -e $stamp ]] && exit 0
-mkdir -p "$cache"/{lists/partial,archives/partial,packages}
-
-: >"$cache/dpkg-status"
-for suite in bookworm bookworm-updates bookworm-backports; do
-	echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-		"http://deb.debian.org/debian $suite main non-free-firmware"
-done >"$cache/sources.list"
-echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-	"http://deb.debian.org/debian-security bookworm-security main non-free-firmware" >>"$cache/sources.list"
-apt_options=(
-	-o Dir::Etc::sourcelist="$cache/sources.list" -o Dir::Etc::sourceparts=-
-	-o Dir::State="$cache" -o Dir::State::lists="$cache/lists" -o Dir::State::status="$cache/dpkg-status"
-	-o Dir::Cache="$cache" -o Dir::Cache::archives="$cache/archives" -o APT::Architecture=amd64 -o APT::Sandbox::User=root
-	-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
-	-o Acquire::Retries=3
-)
+mkdir -p "$cache/packages"
+# shellcheck source=image/sources.sh
+source "$here/sources.sh" "$cache"
 
 echo "fetching Debian's package lists" >&2
 # A missing backports suite is no error: apt then knows no such release.
@@ -66,11 +53,13 @@ fi
 firmware_release=bookworm
 [[ $release != bookworm-backports ]] || firmware_release=bookworm-backports
 mapfile -t firmware < <(awk '!/^#/ && NF { print $1 }' "$here/firmware.list" | sort -u)
-echo "fetching $kernel from $release, ${firmware[*]}, busybox-static" >&2
+# iPXE for network cards under BIOS; the EFI stub that starts kernel and initramfs as one program.
+tools=(busybox-static ipxe systemd-boot-efi)
+echo "fetching $kernel from $release, ${firmware[*]}, ${tools[*]}" >&2
 rm -rf "${cache:?}/packages" "$cache/root"
 mkdir -p "$cache/packages" "$cache/root"
 (cd "$cache/packages" && apt-get "${apt_options[@]}" -qq download \
-	"$kernel" "${firmware[@]/%//$firmware_release}" busybox-static >&2)
+	"$kernel" "${firmware[@]/%//$firmware_release}" "${tools[@]}" >&2)
 for package in "$cache"/packages/*.deb; do
 	dpkg-deb -x "$package" "$cache/root"
 done

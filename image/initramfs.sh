@@ -1,13 +1,12 @@
 #!/bin/bash
-# Packs the node's root: image/initramfs.sh CACHE_DIRECTORY INIT LIMOSA KEY|- PARAMETERS OUTPUT
+# Packs the node's root: image/initramfs.sh CACHE_DIRECTORY INIT LIMOSA OUTPUT
 #
-# INIT and LIMOSA are the two static binaries. KEY is the file of the cluster key, `-` for an image without
-# one; PARAMETERS are words as on the kernel command line, may be empty. The same input gives the same
-# bytes: names sorted, one date, one owner.
+# INIT and LIMOSA are the two static binaries. Nothing in it is secret or differs from cluster to cluster:
+# that is in a second archive (cluster.sh). The same input gives the same bytes (pack.sh).
 set -euo pipefail
 
 cache=$(realpath "$1")
-init=$2 limosa=$3 key=$4 parameters=$5 output=$6
+init=$2 limosa=$3 output=$4
 here=$(dirname "$(realpath "$0")")
 busybox=$cache/root/bin/busybox
 
@@ -26,13 +25,6 @@ install -m 755 "$busybox" "$root/bin/busybox"
 done
 
 cp -r "$here"/etc/. "$root/etc/"
-if [[ $key != - ]]; then
-	install -m 600 "$key" "$root/etc/limosa/cluster.key"
-fi
-if [[ -n $parameters ]]; then
-	echo "$parameters" >"$root/etc/limosa/parameters"
-fi
-
 cp -r "$cache/modules/lib/modules" "$root/lib/"
 awk '!/^#/ && NF { print $2 }' "$here/firmware.list" | while read -r path; do
 	mkdir -p "$root/$(dirname "$path")"
@@ -43,10 +35,5 @@ done
 find "$root" -type d -exec chmod 755 {} +
 chmod 1777 "$root/tmp"
 chmod 700 "$root/root"
-find "$root/lib" "$root/etc" -type f ! -name cluster.key ! -name udhcpc -exec chmod 644 {} +
-find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-# The kernel reads the archive's inode numbers for hard links only; --reproducible renumbers them.
-(cd "$root" && find . -print0 | LC_ALL=C sort -z |
-	cpio --quiet --null --create --format=newc --reproducible --owner=+0:+0) |
-	zstd --quiet -19 --threads=1 --stdout >"$output.part"
-mv "$output.part" "$output"
+find "$root/lib" "$root/etc" -type f ! -name udhcpc -exec chmod 644 {} +
+"$here/pack.sh" "$root" "$output"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the ISO: image/iso.sh VMLINUZ INITRAMFS OUTPUT
+# Makes the ISO: image/iso.sh NETBOOT_DIRECTORY OUTPUT
 #
 # One file for four ways to boot, all ending in the same boot menu (grub.cfg):
 #
@@ -11,14 +11,14 @@
 # Smaller than grub-mkrescue's and, with one date and fixed ids, the same bytes every time.
 set -euo pipefail
 
-vmlinuz=$1 initramfs=$2 output=$3
+netboot=$1 output=$2
 here=$(dirname "$(realpath "$0")")
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 umask 077
 mkdir -p "$tree/iso/boot/grub"
-cp "$vmlinuz" "$tree/iso/boot/vmlinuz"
-cp "$initramfs" "$tree/iso/boot/initramfs.img"
+cp "$netboot"/{vmlinuz,initramfs.img,cluster.img,limosa.efi.head,undionly.kpxe} "$tree/iso/boot/"
+"$here/copies.sh" "$netboot" "$tree/iso/boot/copies"
 cp "$here/grub.cfg" "$tree/iso/boot/grub/grub.cfg"
 
 # Both cores carry all their modules, look for the medium that has the menu, and read it.
@@ -34,10 +34,12 @@ grub-mkimage -O x86_64-efi -o "$tree/bootx64.efi" -c "$tree/start.cfg" -p /boot/
 	"${modules[@]}" part_gpt part_msdos fat all_video efi_gop font gfxterm
 
 export SOURCE_DATE_EPOCH
+# As large as its one file, two directories, the FATs and the root directory need.
 esp=$tree/efi.img
-truncate -s 1440K "$esp"
+esp_sectors=$(($(stat -c %s "$tree/bootx64.efi") / 512 + 64))
+truncate -s $((esp_sectors * 512)) "$esp"
 touch --date="@$SOURCE_DATE_EPOCH" "$tree/bootx64.efi"
-mformat -i "$esp" -f 1440 -N 4c494d4f -v LIMOSA ::
+mformat -i "$esp" -T $esp_sectors -h 2 -s 18 -c 1 -r 1 -N 4c494d4f -v LIMOSA ::
 mmd -i "$esp" ::/EFI ::/EFI/BOOT
 mcopy -m -i "$esp" "$tree/bootx64.efi" ::/EFI/BOOT/BOOTX64.EFI
 

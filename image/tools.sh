@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A package_of=(
 	[dpkg-deb]=dpkg [apt-get]=apt [depmod]=kmod [cpio]=cpio [zstd]=zstd [xz]=xz-utils
-	[lz4]=lz4 [xorriso]=xorriso [mformat]=mtools [grub-mkimage]=grub-common [cc]=gcc
+	[lz4]=lz4 [xorriso]=xorriso [mformat]=mtools [grub-mkimage]=grub-common [cc]=gcc [objcopy]=binutils
 )
 declare -A package_of_file=(
 	[/usr/lib/grub/i386-pc/boot_hybrid.img]=grub-pc-bin
