@@ -6,7 +6,7 @@ cd "$(dirname "$(realpath "$0")")"
 
 usage() {
 	cat <<-'TEXT'
-		usage: ./mkiso.sh [demo] [OPTION]...
+		usage: ./mkiso.sh [demo|package] [OPTION]...
 
 		Builds the agent and /init and packs them with a Debian kernel:
 		  target/limosa.iso                         for CD and USB, BIOS and UEFI
@@ -16,6 +16,8 @@ usage() {
 		  target/netboot/vmlinux                    for QEMU (-kernel, starts faster)
 
 		`./mkiso.sh demo` builds the netboot files and shows a cluster of three virtual nodes at work.
+
+		`./mkiso.sh package` makes target/limosa_*.deb and target/limosa-*.tar.gz for installed machines.
 
 		  --key FILE          bake this cluster key in (default: ./cluster.key, made on first use)
 		  --no-key            bake no key in: nodes ask for it on their consoles, or take limosa.key=
@@ -43,7 +45,7 @@ while (($#)); do
 	--key | --kernel | --into | --name-prefix | --include | --ssh-key)
 		[[ -n ${2-} ]] || fail "$1 needs a value"
 		;;&
-	demo) what=demo ;;
+	demo | package) what=$1 ;;
 	--netboot) what=netboot ;;
 	--key) key=$(named "$2") && shift ;;
 	--no-key) key=- ;;
@@ -68,6 +70,15 @@ binaries=target/x86_64-unknown-linux-gnu/release
 # One cache for each choice of kernel, so that building with one does not throw away what another fetched.
 cache=target/image-cache
 [[ $kernel == auto ]] || cache+=-$kernel
+
+if [[ $what == package ]]; then
+	cargo build --release --package limosa
+	# The date of the last change, so that the same source gives the same bytes.
+	SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+	export SOURCE_DATE_EPOCH
+	image/package.sh $binaries/limosa target
+	exec ls -l target/limosa_*.deb target/limosa-*.tar.gz
+fi
 
 image/tools.sh "$what"
 packages=(--package limosa --package limosa-initramfs)
