@@ -214,6 +214,9 @@ impl Node {
     fn machine_command(&self, machine: &Machine) -> Result<Vec<String>, LabError> {
         let files = MachineFiles::in_directory(&self.directory);
         let mut parameters = format!("limosa.lab limosa.name={}", self.config.name);
+        if !machine.parameters.is_empty() {
+            parameters.push_str(&format!(" {}", machine.parameters));
+        }
         if let Some(path) = &self.config.key {
             let key = fs::read_to_string(path)
                 .map_err(LabError::doing(format!("read {}", path.display())))?;

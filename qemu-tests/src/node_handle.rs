@@ -1,6 +1,8 @@
 //! One node of a lab as its users hold it.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -132,6 +134,17 @@ impl NodeHandle<'_> {
                 self.name
             ))),
         }
+    }
+
+    /// Types on the serial line of a virtual machine, as somebody at its boot menu would.
+    pub fn type_on_serial(&self, text: &str) -> Result<(), LabError> {
+        let path = self.status()?.directory.join("serial");
+        UnixStream::connect(&path)
+            .and_then(|mut line| line.write_all(text.as_bytes()))
+            .map_err(LabError::doing(format!(
+                "type on the serial line of {}",
+                self.name
+            )))
     }
 
     /// Unplugs the node from the network and from the mains.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::LabError;
 use crate::node::{NodeConfig, NodeKind};
-use crate::qemu::{Boot, CPU_DEFAULT, Machine};
+use crate::qemu::{Boot, CARD_DEFAULT, CPU_DEFAULT, Machine};
 
 /// Memory of a virtual machine that boots a kernel, or an image: firmware wants more.
 const KERNEL_MEMORY_MIB: u32 = 256;
@@ -31,6 +31,13 @@ pub struct LabOptions {
     pub machines: BTreeMap<String, Boot>,
     /// CPUs of virtual machines that have another than [`qemu::CPU_DEFAULT`](crate::qemu::CPU_DEFAULT).
     pub cpus: BTreeMap<String, String>,
+    /// Network cards of virtual machines that have another than
+    /// [`qemu::CARD_DEFAULT`](crate::qemu::CARD_DEFAULT).
+    pub cards: BTreeMap<String, String>,
+    /// Words for the initramfs of virtual machines, as on the kernel command line.
+    pub parameters: BTreeMap<String, String>,
+    /// Disks of virtual machines.
+    pub disks: BTreeMap<String, PathBuf>,
     /// Nodes whose cable is not plugged in at first.
     pub unplugged: BTreeSet<String>,
     /// Nodes with a cluster key of their own.
@@ -85,6 +92,9 @@ impl LabOptions {
             .machines
             .keys()
             .chain(self.cpus.keys())
+            .chain(self.cards.keys())
+            .chain(self.parameters.keys())
+            .chain(self.disks.keys())
             .chain(&self.unplugged)
             .chain(&self.strangers);
         match named.into_iter().find(|name| !names.contains(*name)) {
@@ -112,7 +122,7 @@ impl LabOptions {
             Some(boot) => NodeKind::Vm(Machine {
                 memory_mib: self.memory_mib.unwrap_or(match boot {
                     Boot::Kernel { .. } => KERNEL_MEMORY_MIB,
-                    Boot::Image { .. } => IMAGE_MEMORY_MIB,
+                    Boot::Image { .. } | Boot::Network { .. } => IMAGE_MEMORY_MIB,
                 }),
                 boot: boot.clone(),
                 cpu: self
@@ -120,6 +130,13 @@ impl LabOptions {
                     .get(&name)
                     .map_or(CPU_DEFAULT, String::as_str)
                     .into(),
+                card: self
+                    .cards
+                    .get(&name)
+                    .map_or(CARD_DEFAULT, String::as_str)
+                    .into(),
+                parameters: self.parameters.get(&name).cloned().unwrap_or_default(),
+                disk: self.disks.get(&name).cloned(),
             }),
         };
         let uses_baked_key = self.baked_key && matches!(kind, NodeKind::Vm(_));

@@ -18,6 +18,9 @@ pub const QEMU: &str = "qemu-system-x86_64";
 /// UEFI firmware (Debian package `ovmf`).
 pub const UEFI_FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
+/// The network card that is emulated fastest.
+pub const CARD_DEFAULT: &str = "virtio-net-pci";
+
 /// The CPU that has all that QEMU can emulate.
 pub const CPU_DEFAULT: &str = "max";
 
@@ -48,6 +51,11 @@ pub enum Boot {
         image: PathBuf,
         /// As what it is plugged in.
         medium: Medium,
+        /// Under which firmware.
+        firmware: Firmware,
+    },
+    /// Nothing of its own: what a boot server on the network hands out.
+    Network {
         /// Under which firmware.
         firmware: Firmware,
     },
@@ -139,6 +147,12 @@ pub struct Machine {
     pub memory_mib: u32,
     /// Its CPU, as QEMU names it.
     pub cpu: String,
+    /// Its network card, as QEMU names it.
+    pub card: String,
+    /// Words for its initramfs beside those of the lab.
+    pub parameters: String,
+    /// A disk that is to stay as it is.
+    pub disk: Option<PathBuf>,
 }
 
 /// The files of the host through which a machine is reached.
@@ -146,6 +160,8 @@ pub struct Machine {
 pub struct MachineFiles {
     /// What the serial line said.
     pub serial_log: PathBuf,
+    /// Where one types on the serial line.
+    pub serial: PathBuf,
     /// The lab port: where QEMU connects, and where those connect who use it.
     pub lab_port: RelaySockets,
     /// The switch's socket to which the network card connects.
@@ -159,6 +175,7 @@ impl MachineFiles {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             serial_log: directory.join("serial.log"),
+            serial: directory.join("serial"),
             lab_port: RelaySockets {
                 for_machine: directory.join("machine-port"),
                 for_clients: directory.join("lab-port"),
@@ -183,7 +200,11 @@ impl Machine {
         arguments.add(&["-smp", "1", "-m", &memory]);
         arguments.add(&[
             "-chardev",
-            &format!("file,id=serial,path={}", escaped(&files.serial_log)),
+            &format!(
+                "socket,id=serial,path={},server=on,wait=off,logfile={}",
+                escaped(&files.serial),
+                escaped(&files.serial_log)
+            ),
         ]);
         arguments.add(&["-serial", "chardev:serial"]);
         let lab_port = escaped(&files.lab_port.for_machine);
@@ -201,16 +222,27 @@ impl Machine {
             "-netdev",
             &format!("stream,id=net,server=off,addr.type=unix,addr.path={switch}"),
         ]);
-        arguments.add(&[
-            "-device",
-            &format!("virtio-net-pci,netdev=net,mac={address},romfile="),
-        ]);
+        if self.card.starts_with("usb-") {
+            arguments.add(&["-device", "qemu-xhci"]);
+        }
+        // Only who boots by its network card needs the firmware on it.
+        let boots = match (&self.boot, self.card.starts_with("usb-")) {
+            (Boot::Network { .. }, _) => ",bootindex=0",
+            (_, true) => "",
+            (_, false) => ",romfile=",
+        };
+        let card = format!("{},netdev=net,mac={address}{boots}", self.card);
+        arguments.add(&["-device", &card]);
         // As a file: an argument can be read by every user of the host, and there is a key in it.
         let parameters = escaped(&files.parameters);
         arguments.add(&[
             "-fw_cfg",
             &format!("name={PARAMETERS_ITEM},file={parameters}"),
         ]);
+        if let Some(disk) = &self.disk {
+            let drive = format!("if=ide,format=raw,file={}", escaped(disk));
+            arguments.add(&["-drive", &drive]);
+        }
         self.add_boot(&mut arguments);
         arguments.0
     }
@@ -223,17 +255,17 @@ impl Machine {
                 arguments.add(&["-append", KERNEL_ARGUMENTS]);
                 return;
             }
+            Boot::Network { firmware } => {
+                arguments.add_firmware(*firmware);
+                return;
+            }
             Boot::Image {
                 image,
                 medium,
                 firmware,
             } => (escaped(image), medium, firmware),
         };
-        // Boot loaders draw on the screen, seen or not.
-        arguments.add(&["-vga", "std"]);
-        if *firmware == Firmware::Uefi {
-            arguments.add(&["-machine", "q35", "-bios", UEFI_FIRMWARE]);
-        }
+        arguments.add_firmware(*firmware);
         let drive = format!("if=none,id=image,format=raw,readonly=on,file={image}");
         arguments.add(&["-drive", &drive]);
         match medium {
@@ -260,6 +292,14 @@ impl Arguments {
         self.0
             .extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
+
+    fn add_firmware(&mut self, firmware: Firmware) {
+        // Boot loaders draw on the screen, seen or not.
+        self.add(&["-vga", "std"]);
+        if firmware == Firmware::Uefi {
+            self.add(&["-machine", "q35", "-bios", UEFI_FIRMWARE]);
+        }
+    }
 }
 
 /// In QEMU's options a comma ends a value unless it is doubled.
@@ -271,6 +311,35 @@ fn escaped(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    fn machine(boot: Boot) -> Machine {
+        Machine {
+            boot,
+            memory_mib: 512,
+            cpu: CPU_DEFAULT.into(),
+            card: CARD_DEFAULT.into(),
+            parameters: String::new(),
+            disk: None,
+        }
+    }
+
+    #[test]
+    fn only_who_boots_by_its_network_card_has_firmware_on_it() {
+        let files = MachineFiles::in_directory(Path::new("/run/x"));
+        let text = |boot| machine(boot).arguments(PortId(1), &files).join(" ");
+        let by_card = text(Boot::Network {
+            firmware: Firmware::Bios,
+        });
+        assert!(
+            !by_card.contains("romfile=") && by_card.contains("bootindex=0"),
+            "{by_card}"
+        );
+        let by_kernel = text(Boot::Kernel {
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+        });
+        assert!(by_kernel.contains("romfile="), "{by_kernel}");
+    }
+
     #[test]
     fn a_comma_in_a_path_does_not_become_an_option() {
         let files = MachineFiles::in_directory(Path::new("/run/a,b"));
@@ -278,13 +347,8 @@ mod tests {
             kernel: "/k".into(),
             initramfs: "/i".into(),
         };
-        let arguments = Machine {
-            boot,
-            memory_mib: 256,
-            cpu: CPU_DEFAULT.into(),
-        }
-        .arguments(PortId(1), &files);
-        assert!(arguments.contains(&"file,id=serial,path=/run/a,,b/serial.log".to_owned()));
+        let text = machine(boot).arguments(PortId(1), &files).join(" ");
+        assert!(text.contains("logfile=/run/a,,b/serial.log"), "{text}");
     }
 
     #[test]
@@ -296,13 +360,7 @@ mod tests {
             medium,
             firmware,
         };
-        let text = Machine {
-            boot,
-            memory_mib: 512,
-            cpu: CPU_DEFAULT.into(),
-        }
-        .arguments(PortId(1), &files)
-        .join(" ");
+        let text = machine(boot).arguments(PortId(1), &files).join(" ");
         assert!(!text.contains("limosa.key"), "{text}");
         assert!(!text.contains("kvm"), "{text}");
     }

@@ -114,6 +114,66 @@ fn a_machine_that_is_powered_off_says_that_it_leaves() {
 }
 
 #[test]
+fn a_machine_without_a_key_asks_for_it_on_its_console() {
+    let _alone = alone();
+    let key = repository().join("cluster.key");
+    // Kernel and initramfs alone have no key in them.
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        key: Some(key.clone()),
+        baked_key: true,
+        ..LabOptions::namespaces(2)
+    });
+    let n2 = lab.node("n2");
+    let says = |text: &str| {
+        wait_until(BOOT_TIMEOUT, format!("n2 says {text:?}"), || {
+            let log = n2.log().map_err(|error| error.to_string())?;
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    };
+    says("Type the cluster key");
+    built(n2.type_on_serial("limosa1-wrong\n"));
+    says("not started: limosa: /run/given-cluster.key");
+    built(n2.type_on_serial(&std::fs::read_to_string(key).unwrap()));
+    wait_for_state(&lab.node("n1"), "n2", "alive", SOON);
+}
+
+#[test]
+fn a_machine_leaves_the_disk_of_its_pc_alone() {
+    let _alone = alone();
+    let directory = std::env::temp_dir().join(format!("limosa-disk-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let disk = directory.join("disk");
+    let contents: Vec<u8> = (0..=255_u8).cycle().take(1 << 20).collect();
+    std::fs::write(&disk, &contents).unwrap();
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        disks: [("n2".into(), disk.clone())].into(),
+        ..LabOptions::namespaces(2)
+    });
+    wait_for_meeting(&lab, BOOT_TIMEOUT);
+    let devices = shell(&lab.node("n2"), "ls /sys/block; cat /proc/swaps");
+    let is_memory = |line: &str| {
+        ["zram", "loop", "ram"]
+            .iter()
+            .any(|kind| line.contains(kind))
+    };
+    let others: Vec<&str> = devices
+        .lines()
+        .filter(|line| !is_memory(line) && !line.starts_with("Filename"))
+        .collect();
+    assert!(others.is_empty(), "block devices: {others:?}");
+    assert!(devices.contains("/dev/zram0"), "no swap: {devices}");
+    lab.node("n2").stop().unwrap();
+    let is_same = std::fs::read(&disk).unwrap() == contents;
+    std::fs::remove_dir_all(directory).unwrap();
+    assert!(is_same, "the disk was written to");
+}
+
+#[test]
 fn a_machine_with_another_key_stays_out_and_both_sides_say_why() {
     let _alone = alone();
     let boot = built(Boot::built_kernel(&repository().join("target")));
