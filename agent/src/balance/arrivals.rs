@@ -2,36 +2,35 @@
 
 use std::time::Duration;
 
-/// Guests that come in at once, for each CPU.
-const BURST_PER_CPU: f64 = 2.0;
-
-/// Guests that come in a second after that, for each CPU.
-const PER_SECOND_PER_CPU: f64 = 1.0;
+/// A guest that has come in shows in the node's load after so many seconds.
+const SHOWS_AFTER_SECONDS: f64 = 1.5;
 
 /// From so much work of its own for each CPU on, a node is its owner's.
 const OWNER_WORKS: f64 = 0.5;
 
-/// Lets guests in that balancers send: some at once, then a few a second. What a person sends is not counted.
+/// Lets guests in that balancers send: as many at once as there are free CPUs, and on a busy node one at a time. What a
+/// person sends is not counted.
 ///
 /// All homes see the same idle node at the same time; without this it would be flooded before its load shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Door {
-    used: f64,
+    /// Guests that have come in and do not show in the load yet.
+    unseen: f64,
     at: Duration,
 }
 
 impl Door {
-    /// Whether one more may come in to a node with so many CPUs; counts it if so.
-    pub fn admit(&mut self, now: Duration, cpus: u16) -> bool {
+    /// Whether one more may come in to a node with so many CPUs and this load; counts it if so.
+    pub fn admit(&mut self, now: Duration, cpus: u16, load: f64) -> bool {
         let cpus = f64::from(cpus.max(1));
         let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.used = (self.used - passed * PER_SECOND_PER_CPU * cpus).max(0.0);
+        self.unseen = (self.unseen - passed * cpus / SHOWS_AFTER_SECONDS).max(0.0);
         self.at = self.at.max(now);
-        let free = self.used + 1.0 <= BURST_PER_CPU * cpus;
-        if free {
-            self.used += 1.0;
+        let open = self.unseen + 1.0 <= (cpus - load).max(1.0);
+        if open {
+            self.unseen += 1.0;
         }
-        free
+        open
     }
 }
 
@@ -70,14 +69,19 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_idle_node_lets_some_in_at_once_and_then_a_few_a_second() {
+    fn an_idle_node_lets_in_as_many_as_it_has_cpus_and_a_busy_one_one_at_a_time() {
         let mut door = Door::default();
-        let admitted = |door: &mut Door, now| (0..100).filter(|_| door.admit(now, 2)).count();
-        assert_eq!(admitted(&mut door, Duration::from_secs(50)), 4);
-        assert_eq!(admitted(&mut door, Duration::from_secs(51)), 2);
+        let admitted = |door: &mut Door, second, load| {
+            let now = Duration::from_secs(second);
+            (0..100).filter(|_| door.admit(now, 4, load)).count()
+        };
+        assert_eq!(admitted(&mut door, 50, 0.0), 4);
+        assert_eq!(admitted(&mut door, 50, 0.0), 0);
+        assert_eq!(admitted(&mut door, 52, 4.0), 1);
+        assert_eq!(admitted(&mut door, 60, 3.0), 1);
         // A clock that goes back lets nobody in.
-        assert_eq!(admitted(&mut door, Duration::from_secs(1)), 0);
-        assert_eq!(admitted(&mut door, Duration::from_secs(90)), 4);
+        assert_eq!(admitted(&mut door, 1, 3.0), 0);
+        assert_eq!(admitted(&mut door, 90, f64::NAN), 1);
     }
 
     #[test]

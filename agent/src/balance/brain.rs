@@ -16,6 +16,9 @@
 
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
 use super::market::{Market, has_room, rate, reserve_mib};
 use super::memory::Memory;
 use super::vector::LoadVector;
@@ -28,7 +31,7 @@ pub const AGE_SECONDS_MIN: f64 = 0.3;
 pub const LIFE_SECONDS_AT_START: f64 = 2.0;
 
 /// The rest of its life must be so many times as long without the move.
-pub const GAIN: f64 = 1.25;
+pub const GAIN: f64 = 1.15;
 
 /// And so many seconds longer.
 pub const GAIN_SECONDS_MIN: f64 = 0.4;
@@ -49,7 +52,7 @@ const CALL_SECONDS: f64 = 0.000_2;
 const RUNNABLE_MIN: f64 = 0.3;
 
 /// Cheapest nodes that are looked at for each process.
-const CHEAPEST: usize = 8;
+const CHEAPEST: usize = 12;
 
 /// Where a process is, or is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,10 +152,11 @@ pub struct Order {
 }
 
 /// The balancer of one home.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Brain {
     /// What it remembers; the driver tells it how moves end and which nodes are gone.
     pub memory: Memory,
+    random: SmallRng,
 }
 
 /// The loads as they will be once all that was ordered has arrived.
@@ -165,7 +169,7 @@ struct Board {
 }
 
 impl Board {
-    fn set_up(now: Duration, memory: &Memory, input: &Input<'_>) -> Board {
+    fn set_up(now: Duration, memory: &Memory, random: &mut SmallRng, input: &Input<'_>) -> Board {
         let (mut home, mut nodes) = (input.home, input.nodes.to_vec());
         for expected in memory.expected(now) {
             let (vector, age) = match expected.node {
@@ -185,7 +189,7 @@ impl Board {
             .collect();
         let costs: Vec<f64> = nodes
             .iter()
-            .map(|there| market.cost_of(&there.vector, 1.0, 0))
+            .map(|there| market.cost_of(&there.vector, 1.0, 0) * chance(random))
             .collect();
         cheapest.sort_unstable_by(|&a, &b| costs[a].total_cmp(&costs[b]));
         Board {
@@ -245,6 +249,11 @@ fn arrive(vector: &mut LoadVector, load: f64, memory_mib: u32) {
     vector.free_mib = vector.free_mib.saturating_sub(memory_mib);
 }
 
+/// Nodes that cost nearly the same are in no order: else all homes that hear of the same idle node would choose it.
+fn chance(random: &mut SmallRng) -> f64 {
+    0.9 + 0.2 * random.random::<f64>()
+}
+
 /// A move that could be made, and the seconds that it gains.
 struct Proposal {
     process: usize,
@@ -253,6 +262,15 @@ struct Proposal {
 }
 
 impl Brain {
+    /// One that remembers nothing; its chances come from the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Brain {
+        Brain {
+            memory: Memory::default(),
+            random: SmallRng::seed_from_u64(seed),
+        }
+    }
+
     /// Decides what moves now; at most [`MOVES_PER_TICK`] orders, which count as made.
     pub fn tick(&mut self, now: Duration, input: &Input<'_>) -> Vec<Order> {
         let processes = input.processes;
@@ -263,7 +281,7 @@ impl Brain {
                 .is_ok()
                 || processes.iter().any(|process| process.pid == pid)
         });
-        let mut board = Board::set_up(now, &self.memory, input);
+        let mut board = Board::set_up(now, &self.memory, &mut self.random, input);
         let mut orders = Vec::new();
         let mut moved = vec![false; processes.len()];
         let carry_out = |brain: &mut Brain, board: &mut Board, index: usize, to: Place| {
@@ -391,7 +409,7 @@ impl Brain {
     /// Where a program should run that is about to be executed; counts as sent there. `pid` may have a past, if
     /// it was another program before.
     pub fn place(&mut self, now: Duration, pid: u32, input: &Input<'_>) -> Place {
-        let board = Board::set_up(now, &self.memory, input);
+        let board = Board::set_up(now, &self.memory, &mut self.random, input);
         let program = Process {
             pid,
             place: Place::Home,
@@ -414,10 +432,12 @@ impl Brain {
                 .filter(|there| {
                     has_room(&there.vector, 0) && self.memory.may_go(now, pid, there.node)
                 })
-                .take(CHEAPEST)
-                .min_by(|one, other| goes(&one.vector).total_cmp(&goes(&other.vector)));
+                // Any of those that are as good: whoever decides at this moment chooses among the same.
+                .map(|there| (goes(&there.vector) * chance(&mut self.random), there))
+                .min_by(|(one, _), (other, _)| one.total_cmp(other))
+                .map(|(_, there)| there);
             if let Some(there) = best
-                && stays >= GAIN * goes(&there.vector)
+                && stays > goes(&there.vector)
             {
                 chosen = Place::Away(there.node);
             }

@@ -103,6 +103,7 @@ pub struct Gossip {
     quiet: bool,
     /// Nodes that host processes of ours: theirs are the last vectors to make room.
     hosts: heapless::Vec<NodeId, GOSSIP_HOSTS_MAX>,
+    /// By node.
     view: heapless::Vec<Known, VIEW_MAX>,
     next: Duration,
     last: Duration,
@@ -175,12 +176,17 @@ impl Gossip {
         self.next = now + PERIOD.mul_f64(0.75 + 0.5 * self.random.random::<f64>());
         self.told = self.own;
         self.view.retain(|known| known.age(now) <= AGE_MAX);
-        let rank = |known: &Known| {
-            let urgent = known.vector.urgent && known.age(now) < URGENT_FOR;
-            (!urgent, known.age(now))
-        };
-        self.view.sort_unstable_by_key(rank);
-        let others = self.view.len().min(GOSSIP_ENTRIES_MAX - 1);
+        let mut ranks: heapless::Vec<(bool, Duration, usize), VIEW_MAX> = heapless::Vec::new();
+        for (index, known) in self.view.iter().enumerate() {
+            let age = known.age(now);
+            let urgent = known.vector.urgent && age < URGENT_FOR;
+            // Cannot fail: there are as many ranks as vectors.
+            let _ = ranks.push((!urgent, age, index));
+        }
+        let others = ranks.len().min(GOSSIP_ENTRIES_MAX - 1);
+        if others < ranks.len() {
+            ranks.select_nth_unstable(others);
+        }
         let mut message = Vec::with_capacity(HEADER_BYTES + (others + 1) * ENTRY_BYTES);
         message.extend([VERSION, others as u8 + 1]);
         let own = LoadVector {
@@ -188,7 +194,8 @@ impl Gossip {
             ..self.own
         };
         put(&mut message, self.this, Duration::ZERO, &own);
-        for known in &self.view[..others] {
+        for &(_, _, index) in &ranks[..others] {
+            let known = &self.view[index];
             put(&mut message, known.node, known.age(now), &known.vector);
         }
         message
@@ -211,6 +218,19 @@ impl Gossip {
         if version != VERSION || !fits {
             return Err(Unsound::Layout);
         }
+        let mut strangers: heapless::Vec<Known, GOSSIP_ENTRIES_MAX> = heapless::Vec::new();
+        let result = self.take_entries(now, sender, entries, &mut strangers);
+        self.take_in(now, &strangers);
+        result
+    }
+
+    fn take_entries(
+        &mut self,
+        now: Duration,
+        sender: NodeId,
+        entries: &[u8],
+        strangers: &mut heapless::Vec<Known, GOSSIP_ENTRIES_MAX>,
+    ) -> Result<(), Unsound> {
         for (index, entry) in entries.chunks_exact(ENTRY_BYTES).enumerate() {
             let mut id = [0; 16];
             id.copy_from_slice(&entry[..16]);
@@ -229,31 +249,62 @@ impl Gossip {
                     heard: now,
                     age_then: if direct { Duration::ZERO } else { age_then },
                 };
-                self.merge(now, heard);
+                self.merge(now, heard, strangers);
             }
         }
         Ok(())
     }
 
-    fn merge(&mut self, now: Duration, heard: Known) {
-        let age = heard.age(now);
-        if let Some(known) = self.view.iter_mut().find(|known| known.node == heard.node) {
-            if age <= known.age(now) {
-                *known = heard;
+    /// Takes what is fresher of a node that is known, and notes a stranger.
+    fn merge(
+        &mut self,
+        now: Duration,
+        heard: Known,
+        strangers: &mut heapless::Vec<Known, GOSSIP_ENTRIES_MAX>,
+    ) {
+        match self
+            .view
+            .binary_search_by_key(&heard.node, |known| known.node)
+        {
+            Ok(place) => {
+                if heard.age(now) <= self.view[place].age(now) {
+                    self.view[place] = heard;
+                }
             }
+            Err(_) => match strangers.iter_mut().find(|known| known.node == heard.node) {
+                Some(known) if heard.age(now) <= known.age(now) => *known = heard,
+                Some(_) => {}
+                // Cannot fail: there are at most as many as entries.
+                None => drop(strangers.push(heard)),
+            },
+        }
+    }
+
+    /// Makes room for strangers: the oldest vectors go, last those of our hosts. The view stays ordered by node.
+    fn take_in(&mut self, now: Duration, strangers: &[Known]) {
+        let all = self.view.len() + strangers.len();
+        if strangers.is_empty() {
             return;
         }
-        if let Err(heard) = self.view.push(heard) {
-            let hosts = &self.hosts;
-            let dispensable = |known: &Known| {
-                let age = known.age(now);
-                (!hosts.contains(&known.node) || age > AGE_MAX, age)
-            };
-            let least = self.view.iter_mut().max_by_key(|known| dispensable(known));
-            if let Some(least) = least.filter(|least| dispensable(&heard) < dispensable(least)) {
-                *least = heard;
-            }
+        if all > VIEW_MAX {
+            let mut ranks: Vec<(bool, Duration, Known)> = self
+                .view
+                .iter()
+                .chain(strangers)
+                .map(|known| {
+                    let age = known.age(now);
+                    let is_host = age <= AGE_MAX && self.hosts.contains(&known.node);
+                    (!is_host, age, *known)
+                })
+                .collect();
+            ranks.select_nth_unstable_by_key(VIEW_MAX, |(other, age, _)| (*other, *age));
+            self.view.clear();
+            let kept = ranks.iter().take(VIEW_MAX).map(|(_, _, known)| *known);
+            self.view.extend(kept);
+        } else {
+            self.view.extend(strangers.iter().copied());
         }
+        self.view.sort_unstable_by_key(|known| known.node);
     }
 
     /// A node is gone: nothing of it is believed any more.

@@ -20,7 +20,10 @@ pub const RESIDENCY: Duration = Duration::from_secs(3);
 pub const DOUBT: Duration = Duration::from_secs(5);
 
 /// How long a process that failed to move is left alone.
-pub const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one that came home by itself is left alone.
+pub const HOMECOMING_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a process that cannot move at all is left alone.
 pub const CANNOT_MOVE_PAUSE: Duration = Duration::from_secs(60);
@@ -192,7 +195,7 @@ impl Memory {
     /// A process came home by itself, because of what it does.
     pub fn came_home(&mut self, now: Duration, pid: u32) {
         let history = self.processes.entry(pid).or_default();
-        history.failures.impose(now, FAILURE_PAUSE);
+        history.failures.impose(now, HOMECOMING_PAUSE);
     }
 
     /// A node did not take a process, or was lost: nobody is sent there for a while.

@@ -202,6 +202,7 @@ async fn serve(
     let (events, queue) = smol::channel::bounded(EVENTS_WAITING_MAX);
     let counts = Rc::new(ControlCounts::default());
     let lacking = capabilities.missing_for_guests();
+    let balancing = Balancing::new(config.stay, cluster.random_seed());
     let mut agent = Agent {
         this: cluster.this(),
         supervisors: Supervisors::new(Rc::clone(&executor), events.clone()),
@@ -213,13 +214,12 @@ async fn serve(
         counts,
         jobs,
         waiting_runs: Vec::new(),
-        balancing: Balancing::default(),
+        balancing,
         started: Instant::now(),
         stopping: Stopping::No,
         capabilities,
         no_guests: (!lacking.is_empty()).then(|| sentences(&lacking)),
     };
-    agent.balancing.modes.stay = agent.config.stay;
     agent.balancing.modes.block = agent.config.block;
     agent.announce();
     let _sources = agent.listen(signals);

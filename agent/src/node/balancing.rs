@@ -52,7 +52,6 @@ impl Modes {
 }
 
 /// All that balancing remembers.
-#[derive(Default)]
 pub(super) struct Balancing {
     pub(super) modes: Modes,
     pub(super) brain: Brain,
@@ -64,6 +63,24 @@ pub(super) struct Balancing {
     /// This node at the last look.
     vector: LoadVector,
     owner_works: bool,
+}
+
+impl Balancing {
+    pub(super) fn new(stay: bool, seed: u64) -> Balancing {
+        Balancing {
+            modes: Modes {
+                stay,
+                ..Modes::default()
+            },
+            brain: Brain::new(seed),
+            door: Door::default(),
+            activity: Activity::default(),
+            looked: Duration::ZERO,
+            guests_before: BTreeMap::new(),
+            vector: LoadVector::default(),
+            owner_works: false,
+        }
+    }
 }
 
 /// A process of ours, with what the brain need not know.
@@ -375,7 +392,8 @@ impl Agent {
             return Some(format!("the owner of node {name} works on it"));
         }
         let (now, cpus) = (self.now(), self.cluster.load().cpus);
-        let full = !self.balancing.door.admit(now, cpus);
+        let load = self.balancing.vector.load();
+        let full = !self.balancing.door.admit(now, cpus, load);
         full.then(|| format!("node {name} takes no more guests at a time"))
     }
 

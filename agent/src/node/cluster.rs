@@ -471,6 +471,13 @@ impl Cluster {
         self.peers.borrow().vectors(self.now())
     }
 
+    /// Where this node's chances begin: no two nodes' are the same.
+    #[must_use]
+    pub fn random_seed(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.this().id.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The name of another node.
     #[must_use]
     pub fn name(&self, node: NodeId) -> Option<NodeName> {

@@ -64,7 +64,7 @@ fn decide(
 
 /// Orders of a new brain.
 fn decide_once(home: LoadVector, nodes: &[Neighbour], all: &[Process]) -> Vec<Order> {
-    decide(&mut Brain::default(), NOW, home, nodes, all)
+    decide(&mut Brain::new(1), NOW, home, nodes, all)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_faster_node_is_given_more() {
         ..node(0.0)
     };
     let nodes = [at(1, fast), at(2, node(0.0))];
-    let mut brain = Brain::default();
+    let mut brain = Brain::new(1);
     let mut orders = decide(&mut brain, NOW, node(12.0), &nodes, &processes);
     assert_eq!(orders.len(), MOVES_PER_TICK);
     orders.retain(|order| order.to == Place::Away(id(1)));
@@ -189,7 +189,7 @@ fn nobody_is_sent_where_there_is_no_room_or_the_door_is_closed() {
 
 #[test]
 fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
-    let mut brain = Brain::default();
+    let mut brain = Brain::new(1);
     let nodes = [at(1, node(9.0))];
     let processes = [busy(1, Place::Home), busy(2, Place::Away(id(1)))];
     let input = Input {
@@ -216,7 +216,7 @@ fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
 
 #[test]
 fn programs_that_start_while_home_is_busy_are_spread_before_any_load_shows() {
-    let mut brain = Brain::default();
+    let mut brain = Brain::new(1);
     let nodes = [at(1, node(0.0)), at(2, node(0.0))];
     let input = Input {
         home: node(0.0),
@@ -232,7 +232,7 @@ fn programs_that_start_while_home_is_busy_are_spread_before_any_load_shows() {
 
 #[test]
 fn where_a_move_failed_nobody_goes_for_a_while() {
-    let mut brain = Brain::default();
+    let mut brain = Brain::new(1);
     let nodes = [at(1, node(0.0))];
     let processes = [
         busy(1, Place::Home),
@@ -249,7 +249,7 @@ fn where_a_move_failed_nobody_goes_for_a_while() {
 
 /// A minute in which all loads are made up anew each second, by a liar or by chance.
 fn a_wild_minute(loads: &[(u32, u32)], back: bool) -> Vec<(Duration, Order)> {
-    let mut brain = Brain::default();
+    let mut brain = Brain::new(1);
     let mut places = [Place::Home; 20];
     let mut all = Vec::new();
     for (second, (home_load, other_load)) in loads.iter().cycle().take(60).enumerate() {
@@ -336,7 +336,7 @@ proptest! {
     fn two_homes_that_see_the_same_idle_node_do_not_send_back_and_forth(seconds in 20..60_u64) {
         // Each has four processes and two CPUs; the node between them has two. They hear its load a second after it
         // was measured, and a move shows in it two seconds after it was ordered.
-        let mut brains = [Brain::default(), Brain::default()];
+        let mut brains = [Brain::new(1), Brain::new(1)];
         let mut places = [[Place::Home; 4]; 2];
         let mut arrived = vec![0_usize; 3];
         let mut moves = 0;

@@ -106,15 +106,13 @@ fn what_a_node_says_of_itself_replaces_what_others_say_of_it() {
     honest.set_own(Duration::ZERO, busy);
     let now = seconds(1.0);
     // It claims to know that the other one is idle, as of just now.
-    liar.merge(
-        now,
-        Known {
-            node: id(2),
-            vector: idle,
-            heard: now,
-            age_then: Duration::ZERO,
-        },
-    );
+    let made_up = Known {
+        node: id(2),
+        vector: idle,
+        heard: now,
+        age_then: Duration::ZERO,
+    };
+    liar.take_in(now, &[made_up]);
     hearer.receive(now, id(1), &liar.compose(now)).unwrap();
     hearer.receive(now, id(2), &honest.compose(now)).unwrap();
     let known = hearer.view(now).find(|known| known.node == id(2)).unwrap();

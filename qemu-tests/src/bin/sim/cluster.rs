@@ -1,0 +1,430 @@
+//! One trace, one strategy: runs it to its end, and says what came of it.
+//!
+//! The strategy that counts is [`Strategy::Limosa`]: every node has the agents' own `Gossip`, `Brain` and `Door`, and
+//! knows of the others only what reaches it. What is here in their place is what `node::balancing` is in the agent:
+//! measuring, carrying orders out, and telling the brain what failed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use limosa::balance::arrivals::Door;
+use limosa::balance::brain::{self, Brain, Input, Neighbour, Place};
+use limosa::balance::gossip::Gossip;
+use limosa::balance::vector::LoadVector;
+use limosa::limits::PROCESSES_BALANCED_MAX;
+use limosa::secure::datagram::OVERHEAD_BYTES;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::arguments::Cluster;
+use super::gossip::{id, number};
+use super::network::Network;
+use super::trace::Trace;
+use super::world::{STEP, State, World};
+
+/// The world runs on for so long before processes come, so that nodes know each other.
+const WARM_UP_SECONDS: f64 = 10.0;
+
+/// A lost node is back after so long.
+const BACK_AFTER: f64 = 60.0;
+
+/// Steps in a second: each node decides once a second, a tenth of them in each step.
+const PHASES: usize = 10;
+
+/// After so long a run is given up: something does not end.
+const SECONDS_MAX: f64 = 50_000.0;
+
+/// Who decides where a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// All stay at home.
+    Stay,
+    /// At the start, any node.
+    Random,
+    /// At the start, the node that is least loaded for its capacity at that moment, known without delay.
+    LeastLoaded,
+    /// The agents' code.
+    Limosa,
+}
+
+impl Strategy {
+    pub(crate) const ALL: [Strategy; 4] = [
+        Strategy::Stay,
+        Strategy::Random,
+        Strategy::LeastLoaded,
+        Strategy::Limosa,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Strategy::Stay => "all stay at home",
+            Strategy::Random => "random node at the start",
+            Strategy::LeastLoaded => "least loaded at the start",
+            Strategy::Limosa => "limosa",
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outcome {
+    /// When each process ended; none if its home was lost.
+    pub(crate) ends: Vec<Option<f64>>,
+    pub(crate) moves: u64,
+    /// Most moves of one process.
+    pub(crate) moves_most: u32,
+    /// Datagrams and bytes that a node sent a second.
+    pub(crate) datagrams: f64,
+    pub(crate) bytes: f64,
+    /// Each second: the coefficient of variation of load for capacity.
+    pub(crate) imbalance: Vec<f64>,
+}
+
+/// A node's part of the agents' code.
+struct Mind {
+    gossip: Gossip,
+    brain: Brain,
+    door: Door,
+    sent: u64,
+}
+
+struct Run<'a> {
+    options: &'a Cluster,
+    strategy: Strategy,
+    world: World,
+    network: Network,
+    minds: Vec<Mind>,
+    by_load: BTreeSet<(u64, usize)>,
+    random: SmallRng,
+    bytes: u64,
+    datagrams: u64,
+    /// Nodes that are gone, and until when.
+    gone: Vec<(f64, usize)>,
+}
+
+/// Runs a trace by a strategy.
+pub(crate) fn run(options: &Cluster, trace: &Trace, strategy: Strategy) -> Outcome {
+    let world = World::new(trace);
+    let network = Network::new(
+        trace.machines.len(),
+        options.loss / 100.0,
+        options.partition,
+    );
+    let mut run = Run {
+        options,
+        strategy,
+        world,
+        network,
+        minds: Vec::new(),
+        by_load: BTreeSet::new(),
+        random: SmallRng::seed_from_u64(options.seed),
+        bytes: 0,
+        datagrams: 0,
+        gone: Vec::new(),
+    };
+    run.wake_up();
+    run.finish()
+}
+
+fn clock(seconds: f64) -> Duration {
+    Duration::from_secs_f64(WARM_UP_SECONDS + seconds)
+}
+
+impl Run<'_> {
+    fn wake_up(&mut self) {
+        let nodes = self.world.nodes.len();
+        if self.strategy == Strategy::LeastLoaded {
+            self.by_load = (0..nodes).map(|node| (self.load_key(node), node)).collect();
+        }
+        if self.strategy != Strategy::Limosa {
+            return;
+        }
+        for node in 0..nodes {
+            let seed = self.options.seed.wrapping_mul(1_000_003) + node as u64;
+            let gossip = Gossip::new(Duration::ZERO, id(node), self.vector(node), seed);
+            let (brain, door) = (Brain::new(seed), Door::default());
+            self.minds.push(Mind {
+                gossip,
+                brain,
+                door,
+                sent: 0,
+            });
+        }
+        for step in 0..(WARM_UP_SECONDS / STEP) as u32 {
+            let now = Duration::from_secs_f64(f64::from(step) * STEP);
+            self.exchange(now);
+        }
+        (self.bytes, self.datagrams) = (0, 0);
+    }
+
+    fn finish(mut self) -> Outcome {
+        let mut next = 0;
+        let mut imbalance = Vec::new();
+        let mut step: usize = 0;
+        while next < self.world.processes.len() || self.world.living > 0 {
+            while next < self.world.processes.len()
+                && self.world.processes[next].start.at <= self.world.now
+            {
+                self.start(next);
+                next += 1;
+            }
+            if step.is_multiple_of(PHASES) {
+                imbalance.push(self.imbalance());
+                self.churn();
+            }
+            if self.strategy == Strategy::Limosa {
+                self.exchange(clock(self.world.now));
+                self.decide(step % PHASES);
+            }
+            self.world.step(&self.network);
+            step += 1;
+            if self.world.now > SECONDS_MAX {
+                break;
+            }
+        }
+        let node_seconds = self.world.nodes.len() as f64 * self.world.now.max(STEP);
+        let end = |state| match state {
+            State::Ended(at) => Some(at),
+            _ => None,
+        };
+        let processes = &self.world.processes;
+        Outcome {
+            ends: processes.iter().map(|process| end(process.state)).collect(),
+            moves: self.world.moves,
+            moves_most: processes
+                .iter()
+                .map(|process| process.moves)
+                .max()
+                .unwrap_or(0),
+            datagrams: self.datagrams as f64 / node_seconds,
+            bytes: self.bytes as f64 / node_seconds,
+            imbalance,
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let home = self.world.processes[index].start.home;
+        self.world.start(index, &self.network);
+        if self.world.processes[index].state == State::Lost {
+            return;
+        }
+        let nodes = self.world.nodes.len();
+        match self.strategy {
+            Strategy::Stay => {}
+            Strategy::Random => {
+                let to = self.random.random_range(0..nodes);
+                if self.network.connects(self.world.now, home, to) {
+                    self.world.set_out(index, to);
+                }
+            }
+            Strategy::LeastLoaded => self.send_to_least_loaded(index),
+            Strategy::Limosa => {
+                let neighbours = self.neighbours(home);
+                let input = Input {
+                    home: self.vector(home),
+                    may_leave: true,
+                    nodes: &neighbours,
+                    processes: &[],
+                };
+                let (now, pid) = (clock(self.world.now), index as u32);
+                let place = self.minds[home].brain.place(now, pid, &input);
+                self.carry_out(index, place);
+            }
+        }
+    }
+
+    /// The load of a node for its capacity, in an order; what is on its way to it counts already.
+    fn load_key(&self, node: usize) -> u64 {
+        let there = &self.world.nodes[node];
+        let capacity = f64::from(there.machine.cpus) * there.machine.speed;
+        ((there.running.len() as f64 + 1.0) / capacity * 1e6) as u64
+    }
+
+    fn send_to_least_loaded(&mut self, index: usize) {
+        // The order is made anew from the true loads each second, and follows placements in between.
+        let best = self
+            .by_load
+            .iter()
+            .find(|(_, node)| self.network.is_there(*node))
+            .copied();
+        if let Some((key, node)) = best {
+            let machine = self.world.nodes[node].machine;
+            let one_more = 1e6 / (f64::from(machine.cpus) * machine.speed);
+            self.by_load.remove(&(key, node));
+            self.by_load.insert((key + one_more as u64, node));
+            self.world.set_out(index, node);
+        }
+    }
+
+    fn imbalance(&mut self) -> f64 {
+        if self.strategy == Strategy::LeastLoaded {
+            let nodes = 0..self.world.nodes.len();
+            self.by_load = nodes.map(|node| (self.load_key(node), node)).collect();
+        }
+        let loads: Vec<f64> = self
+            .world
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| self.network.is_there(*number))
+            .map(|(_, node)| {
+                node.running.len() as f64 / (f64::from(node.machine.cpus) * node.machine.speed)
+            })
+            .collect();
+        let mean = loads.iter().sum::<f64>() / loads.len().max(1) as f64;
+        if mean == 0.0 {
+            return 0.0;
+        }
+        let squares: f64 = loads.iter().map(|load| (load - mean) * (load - mean)).sum();
+        (squares / loads.len() as f64).sqrt() / mean
+    }
+
+    /// Once a second: some nodes are lost, others are back.
+    fn churn(&mut self) {
+        let now = self.world.now;
+        let (back, gone) = self.gone.iter().partition(|(until, _)| *until <= now);
+        let back: Vec<(f64, usize)> = back;
+        self.gone = gone;
+        for (_, node) in back {
+            self.network.set_there(now, node, true);
+        }
+        let expected = self.world.nodes.len() as f64 * self.options.churn / 100.0 / 60.0;
+        let count = expected as usize + usize::from(self.random.random::<f64>() < expected.fract());
+        for _ in 0..count {
+            let node = self.random.random_range(0..self.world.nodes.len());
+            if self.network.is_there(node) {
+                self.network.set_there(now, node, false);
+                self.world.lose(node);
+                self.gone.push((now + BACK_AFTER, node));
+            }
+        }
+    }
+
+    fn vector(&self, node: usize) -> LoadVector {
+        let there = &self.world.nodes[node];
+        let mut vector = LoadVector {
+            cpus: there.machine.cpus,
+            speed: (there.machine.speed * 10_000.0) as u32,
+            memory_mib: there.machine.memory_mib,
+            free_mib: there.free_mib,
+            ..LoadVector::default()
+        };
+        vector.set_load(there.running.len() as f64);
+        vector
+    }
+
+    /// Sends what is due.
+    fn exchange(&mut self, now: Duration) {
+        let nodes = self.world.nodes.len();
+        for from in 0..nodes {
+            let mind = &mut self.minds[from];
+            if !self.network.is_there(from) || mind.gossip.next_due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let message = mind.gossip.compose(now);
+            mind.sent += 1;
+            let guests = &self.world.nodes[from].running;
+            let guest = guests.get(mind.gossip.choose(guests.len()));
+            let home = guest.map(|&guest| self.world.processes[guest].start.home);
+            let home = home.filter(|home| mind.sent % 2 == 1 && *home != from);
+            let to = home.unwrap_or_else(|| (from + 1 + mind.gossip.choose(nodes - 1)) % nodes);
+            self.datagrams += 1;
+            self.bytes += (message.len() + OVERHEAD_BYTES) as u64;
+            if self
+                .network
+                .carries(self.world.now, from, to, &mut self.random)
+            {
+                // Its own code wrote it.
+                let _ = self.minds[to].gossip.receive(now, id(from), &message);
+            }
+        }
+    }
+
+    fn neighbours(&self, viewer: usize) -> Vec<Neighbour> {
+        let now = clock(self.world.now);
+        let known = self.minds[viewer].gossip.view(now);
+        known
+            .filter(|known| {
+                self.network
+                    .believes(self.world.now, viewer, number(known.node))
+            })
+            .map(|known| Neighbour {
+                node: known.node,
+                vector: known.vector,
+                age: known.age(now),
+            })
+            .collect()
+    }
+
+    /// A tenth of the nodes look at themselves and decide.
+    fn decide(&mut self, phase: usize) {
+        let now = clock(self.world.now);
+        for node in (phase..self.world.nodes.len()).step_by(PHASES) {
+            if !self.network.is_there(node) {
+                continue;
+            }
+            let vector = self.vector(node);
+            self.minds[node].gossip.set_own(now, vector);
+            if self.world.nodes[node].own.is_empty() {
+                continue;
+            }
+            let neighbours = self.neighbours(node);
+            let mut own = self.world.nodes[node].own.clone();
+            own.sort_unstable();
+            own.truncate(PROCESSES_BALANCED_MAX);
+            let processes: Vec<brain::Process> =
+                own.iter().map(|&index| self.look(node, index)).collect();
+            let hosts = processes.iter().filter_map(|process| process.place.node());
+            let mind = &mut self.minds[node];
+            mind.gossip.set_hosts(hosts);
+            let input = Input {
+                home: vector,
+                may_leave: true,
+                nodes: &neighbours,
+                processes: &processes,
+            };
+            for order in mind.brain.tick(now, &input) {
+                self.carry_out(order.pid as usize, order.to);
+            }
+        }
+    }
+
+    fn look(&self, home: usize, index: usize) -> brain::Process {
+        let process = &self.world.processes[index];
+        let (at, movable) = match process.state {
+            State::Moves { to, .. } => (to, false),
+            _ => (process.at, true),
+        };
+        brain::Process {
+            pid: index as u32,
+            place: if at == home {
+                Place::Home
+            } else {
+                Place::Away(id(at))
+            },
+            movable,
+            cpu_seconds: process.done,
+            runnable: 1.0,
+            memory_mib: process.start.memory_mib,
+            calls_per_cpu_second: process.start.calls_per_cpu_second,
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, place: Place) {
+        let home = self.world.processes[index].start.home;
+        let Some(node) = place.node() else {
+            return self.world.set_out(index, home);
+        };
+        let (to, now, pid) = (number(node), clock(self.world.now), index as u32);
+        let cpus = self.world.nodes[to].machine.cpus;
+        let load = self.world.nodes[to].running.len() as f64;
+        let connects = self.network.connects(self.world.now, home, to);
+        if connects && self.minds[to].door.admit(now, cpus, load) {
+            self.world.set_out(index, to);
+        } else {
+            let memory = &mut self.minds[home].brain.memory;
+            memory.failed(now, pid, node);
+            memory.doubt(now, node);
+        }
+    }
+}

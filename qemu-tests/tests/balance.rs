@@ -1,0 +1,192 @@
+//! Programs that move by themselves: started on one node, they spread; owners and operators get their nodes back. In namespaces.
+//!
+//! Nothing here depends on how fast anything is: the programs run until they are told to end, and the tests wait for
+//! where they are.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lab::{Lab, LabOptions, NodeHandle, wait_until};
+use serde_json::Value;
+use support::job::{Job, wait_for_no_guests};
+use support::programs::{Linkage, c_program};
+use support::{SOON, start, wait_for_meeting};
+
+/// Until loads have been told, decisions made and all processes moved, on a machine that does much else.
+const SPREAD: Duration = Duration::from_secs(120);
+
+/// A cluster in which processes move by themselves.
+fn balanced(nodes: usize) -> Lab {
+    let lab = start(&LabOptions {
+        balance: true,
+        ..LabOptions::namespaces(nodes)
+    });
+    wait_for_meeting(&lab, SOON);
+    for node in lab.nodes().unwrap() {
+        wait_for_loads(&node, 3 * (nodes as u64 - 1));
+    }
+    lab
+}
+
+/// Waits until a node has heard so many times of others' loads.
+fn wait_for_loads(node: &NodeHandle<'_>, wanted: u64) {
+    let waited = wait_until(SOON, format!("{} hears of loads", node.name()), || {
+        let status = node
+            .limosa(&["status"])
+            .map_err(|error| error.to_string())?;
+        let counters = status["counters"].as_array().cloned().unwrap_or_default();
+        let mut counters = counters.iter();
+        let heard = counters.find(|counter| counter["name"] == "loads-received");
+        let heard = heard
+            .and_then(|counter| counter["value"].as_u64())
+            .unwrap_or(0);
+        if heard >= wanted {
+            Ok(())
+        } else {
+            Err(format!("{heard} times"))
+        }
+    });
+    waited.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A program that computes until its input ends, and then says what.
+fn busy() -> Vec<String> {
+    vec![c_program("busy", Linkage::Static)]
+}
+
+/// How many of the home's processes are on each node, those on their way not counted.
+fn places(home: &NodeHandle<'_>) -> BTreeMap<String, usize> {
+    let rows = home
+        .limosa(&["ps"])
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut places = BTreeMap::new();
+    for row in rows.as_array().unwrap() {
+        if row["state"] == "home" || row["state"] == "away" {
+            *places
+                .entry(row["node"].as_str().unwrap().to_owned())
+                .or_default() += 1;
+        }
+    }
+    places
+}
+
+fn wait_for_places(
+    home: &NodeHandle<'_>,
+    what: &str,
+    wanted: impl Fn(&BTreeMap<String, usize>) -> bool,
+) {
+    let waited = wait_until(SPREAD, what, || {
+        let places = places(home);
+        if wanted(&places) {
+            Ok(())
+        } else {
+            Err(format!("{places:?}"))
+        }
+    });
+    waited.unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn end_all(jobs: Vec<Job<'_>>) {
+    for job in jobs {
+        let outcome = job.finish();
+        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+        assert_eq!(
+            (outcome.out.as_str(), outcome.err.as_str()),
+            ("right\n", "")
+        );
+    }
+}
+
+#[test]
+fn twelve_busy_processes_spread_over_three_nodes_by_themselves_and_end_right() {
+    let lab = balanced(3);
+    let home = lab.node("n1");
+    let jobs: Vec<Job<'_>> = (0..12)
+        .map(|_| Job::start(lab.node("n1"), &busy()))
+        .collect();
+    wait_for_places(&home, "every node has some", |places| {
+        let least = |node| places.get(node).is_some_and(|count| *count >= 2);
+        least("n1") && least("n2") && least("n3")
+    });
+    end_all(jobs);
+}
+
+#[test]
+fn expel_returns_when_all_guests_are_gone_and_lets_none_come_back() {
+    let lab = balanced(2);
+    let (home, remote) = (lab.node("n1"), lab.node("n2"));
+    let jobs: Vec<Job<'_>> = (0..8)
+        .map(|_| Job::start(lab.node("n1"), &busy()))
+        .collect();
+    wait_for_places(&home, "n2 has some", |places| {
+        places.get("n2").is_some_and(|count| *count >= 3)
+    });
+    let modes = remote.limosa(&["node", "expel"]).unwrap();
+    assert_eq!(
+        (&modes["guests"], &modes["block"]),
+        (&0.into(), &true.into()),
+        "{modes}"
+    );
+    wait_for_no_guests(&remote);
+    wait_for_places(&home, "all are home", |places| places.get("n1") == Some(&8));
+    let refused = home
+        .exec(["limosa", "migrate", &jobs[0].pid().to_string(), "n2"])
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("block"),
+        "{refused:?}"
+    );
+    end_all(jobs);
+}
+
+#[test]
+fn guests_leave_when_the_owner_of_their_node_works_on_it() {
+    let lab = balanced(2);
+    let (home, remote) = (lab.node("n1"), lab.node("n2"));
+    let jobs: Vec<Job<'_>> = (0..6)
+        .map(|_| Job::start(lab.node("n1"), &busy()))
+        .collect();
+    wait_for_places(&home, "n2 has some", |places| {
+        places.get("n2").is_some_and(|count| *count >= 2)
+    });
+    // As much of the owner's own work as there are CPUs.
+    let cpus = remote.limosa(&["status"]).unwrap()["node"]["cpus"]
+        .as_u64()
+        .unwrap();
+    let own: Vec<Job<'_>> = (0..cpus)
+        .map(|_| Job::start_with(lab.node("n2"), &["--home"], &busy()))
+        .collect();
+    wait_for_no_guests(&remote);
+    end_all(own);
+    end_all(jobs);
+}
+
+#[test]
+fn what_a_person_has_moved_stays_there_until_it_is_left_to_the_balancer() {
+    let lab = balanced(2);
+    let home = lab.node("n1");
+    let job = Job::start_with(lab.node("n1"), &["--by-hand"], &busy());
+    let others: Vec<Job<'_>> = (0..5)
+        .map(|_| Job::start(lab.node("n1"), &busy()))
+        .collect();
+    wait_for_places(&home, "n2 has some", |places| {
+        places.get("n2").is_some_and(|count| *count >= 2)
+    });
+    assert_eq!(job.row()["node"], "n1");
+    job.migrate("n2");
+    let answer: Value = home
+        .limosa(&["migrate", &job.pid().to_string(), "balance"])
+        .unwrap();
+    assert_eq!(
+        (&answer["from"], &answer["to"]),
+        (&"n2".into(), &"n2".into()),
+        "{answer}"
+    );
+    end_all(others);
+    end_all(vec![job]);
+}
