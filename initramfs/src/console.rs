@@ -2,7 +2,7 @@
 //! gets plain lines. While the node has no key, reads what is typed there.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -12,6 +12,9 @@ const HOME: &str = "\x1b[H";
 const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
 const CLEAR_TO_END_OF_SCREEN: &str = "\x1b[J";
 
+/// Most output that waits for a slow or stopped terminal, in bytes; beyond it, what changes is not shown there.
+const PENDING_BYTES_MAX: usize = 32 << 10;
+
 /// Longest line that is taken from a person, in bytes: a key has 75.
 const TYPED_BYTES_MAX: usize = 256;
 
@@ -19,6 +22,8 @@ struct Output {
     device: File,
     medium: Medium,
     shown: Vec<String>,
+    /// What the terminal has not taken yet: a serial line takes a few kilobytes, and then its time.
+    pending: Vec<u8>,
     typed: Vec<u8>,
 }
 
@@ -52,9 +57,22 @@ impl Console {
     /// Says one line everywhere, under what is shown.
     pub(crate) fn say(&mut self, line: &str) {
         for output in &mut self.outputs {
-            let text = format!("\r\nlimosa: {line}\r\n");
-            let _ = output.device.write_all(text.as_bytes());
+            output.write(&format!("\r\nlimosa: {line}\r\n"));
         }
+    }
+
+    /// Writes what could not be written before.
+    pub(crate) fn flush(&mut self) {
+        self.outputs.iter_mut().for_each(Output::flush);
+    }
+
+    /// The terminals that have not taken everything.
+    pub(crate) fn behind(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let behind = self
+            .outputs
+            .iter()
+            .filter(|output| !output.pending.is_empty());
+        behind.map(|output| output.device.as_fd())
     }
 
     /// The terminals on which somebody may type.
@@ -89,21 +107,37 @@ impl Output {
                 Medium::Line
             },
             shown: Vec::new(),
+            pending: Vec::new(),
             typed: Vec::new(),
         })
     }
 
     fn show(&mut self, lines: Vec<String>) {
-        if lines == self.shown {
+        if lines == self.shown || self.pending.len() > PENDING_BYTES_MAX {
             return;
         }
         let text = match self.medium {
             Medium::Screen => redrawn(&lines),
             Medium::Line => added(&lines, &self.shown),
         };
-        // A console that cannot take it now shows the next change.
-        let _ = self.device.write_all(text.as_bytes());
+        self.write(&text);
         self.shown = lines;
+    }
+
+    fn write(&mut self, text: &str) {
+        self.pending.extend_from_slice(text.as_bytes());
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            match self.device.write(&self.pending) {
+                Ok(length @ 1..) => drop(self.pending.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // A terminal that is gone takes nothing any more.
+                Ok(0) | Err(_) => self.pending.clear(),
+            }
+        }
     }
 
     fn typed(&mut self) -> Option<String> {
@@ -125,8 +159,10 @@ impl Output {
             .trim()
             .to_owned();
         self.typed.drain(..=end);
-        // What was typed is to leave the screen.
-        self.shown.clear();
+        if self.medium == Medium::Screen {
+            // What was typed is to leave it.
+            self.shown.clear();
+        }
         Some(line)
     }
 }

@@ -127,6 +127,7 @@ impl Init {
             }
             self.agent_log.turn();
             self.netboot_log.turn();
+            self.console.flush();
             self.hear_announcements(now);
             self.choose_name(now);
             self.take_typed_key(now);
@@ -153,6 +154,8 @@ impl Init {
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         wanted.extend(self.power_buttons.descriptors().map(readable));
         wanted.extend(self.members.pipe().map(readable));
+        let writable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT);
+        wanted.extend(self.console.behind().map(writable));
         if self.asks_for_key() {
             wanted.extend(self.console.keyboards().map(readable));
         }

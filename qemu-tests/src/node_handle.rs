@@ -136,15 +136,14 @@ impl NodeHandle<'_> {
         }
     }
 
-    /// Types on the serial line of a virtual machine, as somebody at its boot menu would.
-    pub fn type_on_serial(&self, text: &str) -> Result<(), LabError> {
+    /// Types on the serial line of a virtual machine, as somebody at its boot menu would. The machine takes
+    /// a few characters at a time: hold the line until it has acted on them, else the rest is lost.
+    pub fn type_on_serial(&self, text: &str) -> Result<UnixStream, LabError> {
+        let typing = LabError::doing(format!("type on the serial line of {}", self.name));
         let path = self.status()?.directory.join("serial");
         UnixStream::connect(&path)
-            .and_then(|mut line| line.write_all(text.as_bytes()))
-            .map_err(LabError::doing(format!(
-                "type on the serial line of {}",
-                self.name
-            )))
+            .and_then(|mut line| line.write_all(text.as_bytes()).map(|()| line))
+            .map_err(typing)
     }
 
     /// Unplugs the node from the network and from the mains.

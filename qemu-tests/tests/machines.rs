@@ -134,9 +134,10 @@ fn a_machine_without_a_key_asks_for_it_on_its_console() {
         .unwrap_or_else(|error| panic!("{error}"));
     };
     says("Type the cluster key");
-    built(n2.type_on_serial("limosa1-wrong\n"));
+    let line = built(n2.type_on_serial("limosa1-wrong\n"));
     says("not started: limosa: /run/given-cluster.key");
-    built(n2.type_on_serial(&std::fs::read_to_string(key).unwrap()));
+    drop(line);
+    let _line = built(n2.type_on_serial(&std::fs::read_to_string(key).unwrap()));
     wait_for_state(&lab.node("n1"), "n2", "alive", SOON);
 }
 

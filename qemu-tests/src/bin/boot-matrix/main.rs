@@ -92,9 +92,9 @@ fn matrix(arguments: &Arguments) -> Result<bool, LabError> {
     if arguments.only.is_empty() {
         let after = plugged_in()?;
         println!(
-            "| {:44} | {:>6.1} s |",
+            "| {:44} | {:>5.0} ms |",
             "link-up to joined (namespaces)",
-            after.as_secs_f64()
+            after.as_secs_f64() * 1000.0
         );
     }
     Ok(all_joined)
@@ -143,8 +143,9 @@ fn with_boot_server(arguments: &Arguments, clients: &[&Case]) -> Result<Lab, Lab
         }
     })?;
     // The menu's key for the entry that boots others.
-    server.type_on_serial("n")?;
+    let line = server.type_on_serial("n")?;
     lab.node("n1").wait_for_members(2, BOOT_TIMEOUT)?;
+    drop(line);
     wait_until(SOON, "the boot server serves", || {
         let served = ["sh", "-c", "dmesg | grep 'is served from'"];
         match server.exec(served) {
