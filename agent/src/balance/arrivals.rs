@@ -47,18 +47,22 @@ pub fn guests_to_leave<K: Copy>(cpus: u16, own_load: f64, guests: &[(K, f64)]) -
     if !owner_works(cpus, own_load) {
         return Vec::new();
     }
-    let mut busiest: Vec<&(K, f64)> = guests.iter().filter(|(_, load)| *load > 0.05).collect();
-    busiest.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let all: f64 = busiest.iter().map(|(_, load)| load).sum();
+    let mut busy: Vec<&(K, f64)> = guests.iter().filter(|(_, load)| *load > 0.05).collect();
+    let all: f64 = busy.iter().map(|(_, load)| load).sum();
     let mut excess = own_load + all - f64::from(cpus);
     let mut leave = Vec::new();
-    for (guest, load) in busiest {
-        // A tenth of a CPU is a measurement's error.
-        if excess < 0.1 {
+    // A tenth of a CPU is a measurement's error.
+    while excess >= 0.1 {
+        let loads = busy
+            .iter()
+            .enumerate()
+            .map(|(index, (_, load))| (index, *load));
+        let Some((busiest, load)) = loads.max_by(|(_, one), (_, other)| one.total_cmp(other))
+        else {
             break;
-        }
+        };
         excess -= load;
-        leave.push(*guest);
+        leave.push(busy.swap_remove(busiest).0);
     }
     leave
 }

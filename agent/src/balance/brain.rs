@@ -184,14 +184,16 @@ impl Board {
             }
         }
         let market = Market::of(nodes.iter().map(|there| &there.vector).chain([&home]));
-        let mut cheapest: Vec<usize> = (0..nodes.len())
-            .filter(|&i| !nodes[i].vector.closed && memory.trusts(now, nodes[i].node))
-            .collect();
-        let costs: Vec<f64> = nodes
-            .iter()
-            .map(|there| market.cost_of(&there.vector, 1.0, 0) * chance(random))
-            .collect();
-        cheapest.sort_unstable_by(|&a, &b| costs[a].total_cmp(&costs[b]));
+        let mut costs: Vec<f64> = Vec::new();
+        let mut cheapest: Vec<usize> = Vec::new();
+        for (index, there) in nodes.iter().enumerate() {
+            let cost = market.cost_of(&there.vector, 1.0, 0) * chance(random);
+            if !there.vector.closed && memory.trusts(now, there.node) {
+                let place = costs.partition_point(|other| *other <= cost);
+                costs.insert(place, cost);
+                cheapest.insert(place, index);
+            }
+        }
         Board {
             home,
             nodes,
@@ -274,13 +276,10 @@ impl Brain {
     /// Decides what moves now; at most [`MOVES_PER_TICK`] orders, which count as made.
     pub fn tick(&mut self, now: Duration, input: &Input<'_>) -> Vec<Order> {
         let processes = input.processes;
-        self.memory.tidy(now, |pid| {
-            // Sorted by pid is what drivers give; any order is right.
-            processes
-                .binary_search_by_key(&pid, |process| process.pid)
-                .is_ok()
-                || processes.iter().any(|process| process.pid == pid)
-        });
+        let mut pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+        pids.sort_unstable();
+        let lives = |pid| pids.binary_search(&pid).is_ok();
+        self.memory.tidy(now, lives);
         let mut board = Board::set_up(now, &self.memory, &mut self.random, input);
         let mut orders = Vec::new();
         let mut moved = vec![false; processes.len()];

@@ -176,17 +176,7 @@ impl Gossip {
         self.next = now + PERIOD.mul_f64(0.75 + 0.5 * self.random.random::<f64>());
         self.told = self.own;
         self.view.retain(|known| known.age(now) <= AGE_MAX);
-        let mut ranks: heapless::Vec<(bool, Duration, usize), VIEW_MAX> = heapless::Vec::new();
-        for (index, known) in self.view.iter().enumerate() {
-            let age = known.age(now);
-            let urgent = known.vector.urgent && age < URGENT_FOR;
-            // Cannot fail: there are as many ranks as vectors.
-            let _ = ranks.push((!urgent, age, index));
-        }
-        let others = ranks.len().min(GOSSIP_ENTRIES_MAX - 1);
-        if others < ranks.len() {
-            ranks.select_nth_unstable(others);
-        }
+        let others = self.view.len().min(GOSSIP_ENTRIES_MAX - 1);
         let mut message = Vec::with_capacity(HEADER_BYTES + (others + 1) * ENTRY_BYTES);
         message.extend([VERSION, others as u8 + 1]);
         let own = LoadVector {
@@ -194,9 +184,20 @@ impl Gossip {
             ..self.own
         };
         put(&mut message, self.this, Duration::ZERO, &own);
-        for &(_, _, index) in &ranks[..others] {
-            let known = &self.view[index];
-            put(&mut message, known.node, known.age(now), &known.vector);
+        // The freshest, one after the other: few enough that it takes microseconds.
+        let mut sent = [false; VIEW_MAX];
+        for _ in 0..others {
+            let rank = |index: usize| {
+                let known = &self.view[index];
+                let age = known.age(now);
+                (!(known.vector.urgent && age < URGENT_FOR), age)
+            };
+            let waiting = (0..self.view.len()).filter(|&index| !sent[index]);
+            if let Some(index) = waiting.min_by_key(|&index| rank(index)) {
+                sent[index] = true;
+                let known = &self.view[index];
+                put(&mut message, known.node, known.age(now), &known.vector);
+            }
         }
         message
     }
@@ -280,31 +281,36 @@ impl Gossip {
         }
     }
 
-    /// Makes room for strangers: the oldest vectors go, last those of our hosts. The view stays ordered by node.
+    /// Takes strangers in, and makes room for them: the oldest vectors go, last those of our hosts. The view stays ordered by
+    /// node.
     fn take_in(&mut self, now: Duration, strangers: &[Known]) {
-        let all = self.view.len() + strangers.len();
-        if strangers.is_empty() {
-            return;
-        }
-        if all > VIEW_MAX {
-            let mut ranks: Vec<(bool, Duration, Known)> = self
+        for stranger in strangers {
+            if self.view.is_full() && !self.make_room(now, stranger) {
+                continue;
+            }
+            if let Err(place) = self
                 .view
-                .iter()
-                .chain(strangers)
-                .map(|known| {
-                    let age = known.age(now);
-                    let is_host = age <= AGE_MAX && self.hosts.contains(&known.node);
-                    (!is_host, age, *known)
-                })
-                .collect();
-            ranks.select_nth_unstable_by_key(VIEW_MAX, |(other, age, _)| (*other, *age));
-            self.view.clear();
-            let kept = ranks.iter().take(VIEW_MAX).map(|(_, _, known)| *known);
-            self.view.extend(kept);
-        } else {
-            self.view.extend(strangers.iter().copied());
+                .binary_search_by_key(&stranger.node, |known| known.node)
+            {
+                // Cannot fail: there is room now.
+                let _ = self.view.insert(place, *stranger);
+            }
         }
-        self.view.sort_unstable_by_key(|known| known.node);
+    }
+
+    /// Removes the vector that is least wanted, if that is less than this one.
+    fn make_room(&mut self, now: Duration, newcomer: &Known) -> bool {
+        let dispensable = |known: &Known| {
+            let age = known.age(now);
+            let is_host = age <= AGE_MAX && self.hosts.contains(&known.node);
+            (!is_host, age)
+        };
+        let worst = (0..self.view.len()).max_by_key(|&index| dispensable(&self.view[index]));
+        let goes = worst.filter(|&worst| dispensable(newcomer) < dispensable(&self.view[worst]));
+        if let Some(index) = goes {
+            self.view.remove(index);
+        }
+        goes.is_some()
     }
 
     /// A node is gone: nothing of it is believed any more.

@@ -32,9 +32,14 @@ impl Market {
             count += 1;
             highest = highest.max(node.load() / node.capacity());
         }
+        let mut scale = 1.0;
+        // A load is at most a hundred thousand threads on a thousandth of a CPU.
+        while scale < highest {
+            scale *= 2.0;
+        }
         Market {
             ln_nodes: f64::from(count.max(2)).ln(),
-            scale: highest.log2().ceil().exp2(),
+            scale,
         }
     }
 

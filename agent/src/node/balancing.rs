@@ -168,7 +168,7 @@ impl Agent {
         (load, shares)
     }
 
-    /// Our processes, at home and away, by pid.
+    /// Our processes, at home and away.
     fn look_at_ours(&mut self, now: Duration, nodes: &[Neighbour]) -> Vec<Ours> {
         let mut ours = Vec::new();
         let home_speed = f64::from(self.cluster.load().speed) / 10_000.0;
@@ -207,7 +207,6 @@ impl Agent {
             process.place = heading.map_or(process.place, |(place, _)| place);
             ours.push(Ours { identity, process });
         }
-        ours.sort_unstable_by_key(|ours| ours.process.pid);
         ours
     }
 
@@ -283,20 +282,16 @@ impl Agent {
         let hosts = ours.iter().filter_map(|ours| ours.process.place.node());
         let mut homes: Vec<NodeId> = Vec::new();
         for (_, supervisor) in self.supervisors.iter() {
-            homes.extend(
-                supervisor
-                    .wards
-                    .values()
-                    .filter_map(|ward| match &ward.charge {
-                        Charge::Guest {
-                            home: Some(home), ..
-                        } => Some(home.id),
-                        _ => None,
-                    }),
-            );
+            for ward in supervisor.wards.values() {
+                if let Charge::Guest {
+                    home: Some(home), ..
+                } = &ward.charge
+                    && !homes.contains(&home.id)
+                {
+                    homes.push(home.id);
+                }
+            }
         }
-        homes.sort_unstable();
-        homes.dedup();
         self.cluster.set_vector(vector, modes.quiet, hosts, homes);
         // What the owner does not leave room for is sent home in the same second.
         let leave = guests_to_leave(short.cpus, own_load, guests);
