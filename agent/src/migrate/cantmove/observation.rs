@@ -4,6 +4,7 @@ use super::sharing::{self, SharedObject};
 use crate::limits::MAPPINGS_MAX;
 use crate::process::auxv::{self, Entry};
 use crate::process::descriptors::{self, Descriptor};
+use crate::process::maps;
 use crate::process::smaps::{self, MappingDetail};
 use crate::process::stat::{self, Stat};
 use crate::process::status::{self, State, Status};
@@ -378,6 +379,10 @@ fn other_with_same_memory(pid: u32, parent: u32) -> Result<Option<u32>, ExamineE
             continue;
         }
         match compare::same_memory(pid, other) {
+            // One that is about to end has none, as the kernel's own threads have none.
+            Ok(true) if maps::read(pid).is_ok_and(|mappings| mappings.is_empty()) => {
+                return Err(ExamineError::Gone { pid });
+            }
             Ok(true) => return Ok(Some(other)),
             Ok(false) => {}
             // Gone, or nothing of ours to look at (and nothing that could share a job's memory).
