@@ -47,6 +47,13 @@ add initrd "$work/initrd"
 ((next - base < 1 << 31)) || { echo "efi.sh: the EFI program would be too large" >&2; exit 1; }
 objcopy "${sections[@]}" "$stub" "$work/limosa.efi"
 
+# objcopy writes the time of the build into the header, and a checksum over it that firmware does not read
+# ("PE Format": TimeDateStamp of the COFF header, CheckSum of the optional header).
+header=$(od -An -v -t u4 -j 60 -N 4 --endian=little "$work/limosa.efi" | tr -d ' ')
+for field in $((header + 8)) $((header + 88)); do
+	dd if=/dev/zero of="$work/limosa.efi" bs=1 count=4 seek=$field conv=notrunc status=none
+done
+
 # Where the kernel begins in the file, by the section table.
 offset=$((16#$(objdump -h -w "$work/limosa.efi" | awk '$2 == ".linux" { print $6 }')))
 initrd_offset=$((16#$(objdump -h -w "$work/limosa.efi" | awk '$2 == ".initrd" { print $6 }')))
