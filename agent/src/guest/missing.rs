@@ -53,13 +53,28 @@ impl Missing {
         (address < piece.end).then(|| piece.home + (address - start))
     }
 
-    /// What was to be placed at `range` could not be yet.
-    pub fn restore(&mut self, range: Range<u64>, home: u64) {
-        let end = range.end;
-        self.pieces.insert(range.start, Piece { end, home });
+    /// Of `home`, an address range of home's that has come, something that is missing: where it belongs. It stays
+    /// missing until it is in its place ([`Self::forget`]), so that who waits for it meanwhile is not given
+    /// anything else.
+    pub fn first_of(&self, home: &Range<u64>) -> Option<Place> {
+        let place = |(&start, piece): (&u64, &Piece)| {
+            let from = home.start.max(piece.home);
+            let to = home.end.min(piece.home + (piece.end - start));
+            let guest = |address: u64| start + (address - piece.home);
+            (from < to).then(|| Place {
+                guest: guest(from)..guest(to),
+                home: from,
+            })
+        };
+        if self.has_moved {
+            return self.pieces.iter().find_map(place);
+        }
+        let before = self.pieces.range(..=home.start).next_back();
+        let behind = self.pieces.range(home.start..home.end).next();
+        before.and_then(place).or_else(|| behind.and_then(place))
     }
 
-    /// What lies in `range` of the guest is not missed any more: it was unmapped or thrown away.
+    /// What lies in `range` of the guest is not missed any more: it has been placed, unmapped or thrown away.
     pub fn forget(&mut self, range: Range<u64>) {
         self.cut(range);
     }
@@ -184,6 +199,23 @@ mod tests {
         missing.shift(0x1000, 0x5000, 0x1000);
         assert_eq!(missing.home_of(0x5000), Some(0x1000));
         assert!(missing.arrive(0x5000..0x6000).is_empty());
+    }
+
+    #[test]
+    fn what_is_being_placed_is_missing_until_it_is_in_its_place() {
+        let mut missing = missing(&[0x1000..0x3000, 0x3000..0x5000]);
+        missing.shift(0x4000, 0x20000, 0x1000);
+        let mut placed = Vec::new();
+        while let Some(place) = missing.first_of(&(0x2000..0x9000)) {
+            assert_eq!(missing.home_of(place.guest.start), Some(place.home));
+            // One page at a time.
+            let page = place.guest.start..place.guest.start + 0x1000;
+            missing.forget(page.clone());
+            placed.push((page.start, place.home));
+        }
+        let wanted = [(0x2000, 0x2000), (0x3000, 0x3000), (0x20000, 0x4000)];
+        assert_eq!(placed, wanted);
+        assert_eq!(missing.home_of(0x1000), Some(0x1000));
     }
 
     proptest! {

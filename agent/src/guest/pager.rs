@@ -403,23 +403,16 @@ impl Target {
     /// Pages of home's have come.
     fn place(&mut self, address: u64, bytes: &[u8]) -> Result<(), FillError> {
         let end = address + bytes.len() as u64;
-        let mut rest: Vec<Range<u64>> = std::iter::once(address..end).collect();
-        while let Some(home) = rest.pop() {
-            for Place { guest, home } in self.missing.arrive(home) {
-                let offset = (home - address) as usize;
-                let length = (guest.end - guest.start) as usize;
-                let contents = &bytes[offset..offset + length];
-                let done = self.fill(guest.start, contents)?;
-                if done < length {
-                    // The program is just changing its memory: what of this belongs where is told first.
-                    let done = done as u64;
-                    let (from, home_from) = (guest.start + done, home + done);
-                    self.missing.restore(from..guest.end, home_from);
-                    rest.push(home_from..home + length as u64);
-                    let mut changing = [PollFd::new(&self.userfaultfd, PollFlags::IN)];
-                    let _ = poll(&mut changing, Some(&CHANGE_PAUSE));
-                    self.take_events()?;
-                }
+        while let Some(Place { guest, home }) = self.missing.first_of(&(address..end)) {
+            let offset = (home - address) as usize;
+            let length = (guest.end - guest.start) as usize;
+            let done = self.fill(guest.start, &bytes[offset..offset + length])?;
+            self.missing.forget(guest.start..guest.start + done as u64);
+            if done < length {
+                // The program is just changing its memory: what of this belongs where is told first.
+                let mut changing = [PollFd::new(&self.userfaultfd, PollFlags::IN)];
+                let _ = poll(&mut changing, Some(&CHANGE_PAUSE));
+                self.take_events()?;
             }
         }
         while let Some(&page) = self.wanted.range(address..end).next() {
