@@ -76,7 +76,21 @@ impl Stamp {
 
 impl Draft {
     /// Step 1. Returns when the remote node is done with it.
+    ///
+    /// # Errors
+    /// [`DepartureError::Outdated`] if it fails: what is looked at in the middle of an exec is of no use, and the
+    /// remote node may close the connection because of it.
     pub fn send(channel: &mut Channel, pid: ThreadId) -> Result<Draft, DepartureError> {
+        Draft::try_to_send(channel, pid).map_err(|error| match error {
+            DepartureError::Failed(cause) => {
+                log::debug!("no draft of process {pid}: {cause}");
+                DepartureError::Outdated
+            }
+            other => other,
+        })
+    }
+
+    fn try_to_send(channel: &mut Channel, pid: ThreadId) -> Result<Draft, DepartureError> {
         let failed = |error: &dyn std::fmt::Display| DepartureError::Failed(error.to_string());
         let details = smaps::read(pid.cast_unsigned()).map_err(|error| failed(&error))?;
         let guards = PageMap::open(pid)?.guards_of(&details)?;
@@ -134,16 +148,8 @@ impl Draft {
             },
         )?;
         channel.send(&ToGuest::PagesEnd { count }, &[])?;
-        let drafted = expect(channel, |message| {
+        expect(channel, |message| {
             matches!(message, ToDeputy::Drafted).then_some(())
-        });
-        drafted.map_err(|error| match error {
-            DepartureError::Failed(cause) => {
-                // Made in the middle of an exec, perhaps.
-                log::debug!("no draft of process {pid}: {cause}");
-                DepartureError::Outdated
-            }
-            other => other,
         })?;
         Ok(Draft {
             details,
