@@ -234,6 +234,20 @@ fn begins_mapping(line: &[u8]) -> bool {
 /// # Errors
 /// When the process is gone, or its file cannot be read or understood.
 pub fn read(pid: u32) -> Result<Vec<MappingDetail>, ReadError> {
+    // The kernel writes the file in pieces: where mappings are joined meanwhile, which closing a userfaultfd
+    // does even to a stopped process, one begins before the end of the last.
+    const TRIES: usize = 8;
+    let mut details = read_once(pid)?;
+    for _ in 1..TRIES {
+        if details.is_sorted_by(|one, next| one.mapping.end <= next.mapping.start) {
+            break;
+        }
+        details = read_once(pid)?;
+    }
+    Ok(details)
+}
+
+fn read_once(pid: u32) -> Result<Vec<MappingDetail>, ReadError> {
     let contents = read_file(pid, FILE, SMAPS_BYTES_MAX)?;
     let mappings = field::lines(&contents)
         .filter(|(_, line)| begins_mapping(line))
