@@ -29,6 +29,7 @@ use crate::wire::migration::{ToDeputy, ToGuest};
 use super::departure::{DepartureError, expect};
 use super::objects::DeputyObjects;
 use super::scratch::DeputyScratch;
+use super::sending::send_objects;
 
 /// Guard pages of smaller mappings are looked for again when the process is stopped.
 const LOOKED_AT_AGAIN_BYTES: u64 = 64 << 20;
@@ -131,22 +132,8 @@ impl Draft {
             scratch: scratch.shared,
         };
         channel.send(&header, &[])?;
-        let count = sources.send_all(
-            &mappings,
-            &memory,
-            false,
-            &Parts::default(),
-            |object, offset, contents| {
-                let header = ToGuest::ObjectPages {
-                    pid,
-                    object,
-                    offset,
-                };
-                channel
-                    .send(&header, contents)
-                    .map_err(DepartureError::from)
-            },
-        )?;
+        let sent_before = Parts::default();
+        let count = send_objects(channel, pid, &sources, &mappings, &memory, &sent_before)?;
         channel.send(&ToGuest::PagesEnd { count }, &[])?;
         expect(channel, |message| {
             matches!(message, ToDeputy::Drafted).then_some(())

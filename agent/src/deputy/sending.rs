@@ -3,9 +3,9 @@
 use crate::migrate::attributes::{self, Attribute};
 use crate::migrate::capture::{self, CaptureError, Known, ThreadToCapture};
 use crate::migrate::channel::Channel;
-use crate::migrate::image::{ProcessImage, ThreadImage};
+use crate::migrate::image::{MappingImage, ProcessImage, ThreadImage};
 use crate::migrate::inject::Scratch;
-use crate::migrate::objects::Sources;
+use crate::migrate::objects::{Parts, Sources};
 use crate::migrate::page_stream::PageStream;
 use crate::migrate::pages::{self, PageMap};
 use crate::migrate::process_memory::ProcessMemory;
@@ -101,22 +101,7 @@ impl Leaver<'_> {
         let sent = self.draft.as_ref().map(|draft| draft.sent_parts());
         let sent = sent.unwrap_or_default();
         let channel = &mut *self.channel;
-        let mut count = sources.send_all(
-            &image.mappings,
-            memory,
-            false,
-            &sent,
-            |object, offset, contents| {
-                let header = ToGuest::ObjectPages {
-                    pid,
-                    object,
-                    offset,
-                };
-                channel
-                    .send(&header, contents)
-                    .map_err(DepartureError::from)
-            },
-        )?;
+        let mut count = send_objects(channel, pid, sources, &image.mappings, memory, &sent)?;
         let page_map = PageMap::open(pid)?;
         count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
             channel
@@ -125,6 +110,27 @@ impl Leaver<'_> {
         })?;
         Ok(channel.send(&ToGuest::PagesEnd { count }, &[])?)
     }
+}
+
+/// Sends what `mappings` show of objects, but for what has been `sent`; returns the number of pages.
+pub(super) fn send_objects(
+    channel: &mut Channel,
+    pid: ThreadId,
+    sources: &Sources,
+    mappings: &[MappingImage],
+    memory: &ProcessMemory,
+    sent: &Parts,
+) -> Result<u64, DepartureError> {
+    sources.send_all(mappings, memory, false, sent, |object, offset, contents| {
+        let header = ToGuest::ObjectPages {
+            pid,
+            object,
+            offset,
+        };
+        channel
+            .send(&header, contents)
+            .map_err(DepartureError::from)
+    })
 }
 
 /// What the stopped process has mapped, as far as the draft tells without a walk through its page tables.

@@ -38,25 +38,22 @@ impl Builder {
     /// Steps 1 to 3, where the guest has the mappings `present`.
     pub(super) fn map_program(&mut self, present: &[MappingImage]) -> Result<(), BuildError> {
         self.make_files()?;
-        let is_wanted = |mapping: &&MappingImage| is_among(mapping, &self.image.mappings);
-        let (kept, unwanted): (Vec<&MappingImage>, Vec<_>) = present.iter().partition(is_wanted);
-        let mut calls: Vec<Call> = unwanted
-            .into_iter()
+        let mut calls: Vec<Call> = present
+            .iter()
+            .filter(|mapping| !is_among(mapping, &self.image.mappings))
             .map(|mapping| {
                 let arguments = [mapping.start, mapping.length(), 0, 0, 0, 0];
                 Call::new(number::SYS_munmap, arguments)
             })
             .collect();
         self.run_all(&mut calls, "unmapping what the program no longer has")?;
-        let mappings = self.image.mappings.iter();
-        let new: Vec<MappingImage> = if kept.is_empty() {
-            mappings.copied().collect()
-        } else {
-            mappings
-                .filter(|mapping| !is_among(mapping, present))
-                .copied()
-                .collect()
-        };
+        let new: Vec<MappingImage> = self
+            .image
+            .mappings
+            .iter()
+            .filter(|mapping| !is_among(mapping, present))
+            .copied()
+            .collect();
         let descriptor = |object| self.descriptors.get(&object).copied().unwrap_or(NO_FD);
         let mut calls: Vec<Call> = new
             .iter()
