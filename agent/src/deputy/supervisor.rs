@@ -483,9 +483,17 @@ impl Supervisor {
                 let order = self.take_order_home(pid);
                 let cause = Some(EXECUTES.to_owned());
                 let is_wanted_home = order.request != 0;
+                let follows =
+                    self.follow && !is_wanted_home && departure::examine_patiently(pid).is_ok();
+                if !follows {
+                    // Before the answer: whoever hears it may look at once whether it is untouched.
+                    let_go(pid);
+                }
                 self.answer(&order, Ok(MoveReport::default()), cause);
-                let follow = self.follow && !is_wanted_home;
-                self.after_exec(pid, follow.then_some(node), is_last)
+                if follows {
+                    self.send_after(pid, node, is_last);
+                }
+                true
             }
             Fate::Killed(text) => {
                 let notice = format!("killed: {text}");
@@ -514,25 +522,17 @@ impl Supervisor {
         lives
     }
 
-    /// A process stands at the first instruction of a new program, at home. `true` if it stays this
-    /// supervisor's.
-    fn after_exec(&mut self, pid: ThreadId, follow: Option<&NodeName>, is_last: bool) -> bool {
-        let Some(node) = follow.filter(|_| departure::examine_patiently(pid).is_ok()) else {
-            let_go(pid);
-            return true;
-        };
+    /// Has a process leave for `node` that stands at the first instruction of a new program, at home.
+    fn send_after(&mut self, pid: ThreadId, node: &NodeName, is_last: bool) {
         let order = Order {
             start: Start::AtExec,
             ..Order::of_its_own(pid, Destination::Node(node.clone()))
         };
         if is_last {
             self.orders.push_front(order);
-            return true;
-        }
-        if let Err(error) = following::hand_over(pid, || self.successor(order)) {
+        } else if let Err(error) = following::hand_over(pid, || self.successor(order)) {
             log::warn!("process {pid} is not sent after its parent: {error}");
         }
-        true
     }
 
     /// In a new supervisor, the child of this one, that has taken over one process standing at its exec:
