@@ -3,7 +3,8 @@
 //! The kernel picks a thread that does not block the signal, as it would have natively, because each
 //! deputy thread has its guest thread's mask. What the program handles is sent on to the guest with its
 //! siginfo; what it ignores is nothing; what stops or ends a process by default happens to the deputy,
-//! and so to the process, and the guest follows.
+//! and so to the process, and the guest follows. Who is to leave a core dump hears of it as if it handled
+//! the signal, and comes home with it: the dump is of what the program has in memory.
 
 use crate::limits;
 use crate::migrate::capture::restart;
@@ -52,7 +53,7 @@ impl Away<'_> {
         if self.deputy.ignores(signal) {
             return self.go_on(tid, 0);
         }
-        if !action.is_handled() {
+        if !action.is_handled() && !self.deputy.dumps_core(signal) {
             // The default action: the kernel stops or ends the deputy.
             return self.go_on(tid, signal);
         }

@@ -9,6 +9,7 @@ use crate::migrate::image::{ProcessImage, ThreadImage};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::migrate::resource_limits::Limits;
 use crate::migrate::scheduling::Scheduling;
+use crate::process::core_dump;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
@@ -189,6 +190,13 @@ impl Deputy {
             SignalAction::DEFAULT => freeze::is_ignored_by_default(signal),
             _ => false,
         }
+    }
+
+    /// Whether the process leaves a core dump when `signal` does what it does by default.
+    pub fn dumps_core(&self, signal: i32) -> bool {
+        self.action(signal).handler == SignalAction::DEFAULT
+            && freeze::dumps_core_by_default(signal)
+            && core_dump::is_left_by(self.pid.cast_unsigned())
     }
 
     /// The thread with this id.

@@ -12,6 +12,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::migrate::capture::restart;
+use crate::migrate::image::USER_ADDRESS_END;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, CallPhase, ThreadId};
@@ -164,8 +165,9 @@ impl Stay<'_> {
             }
             number::SYS_clone3 => {
                 let words = self.clone3_arguments(trap.arguments)?;
-                if words[CLONE3_WORDS_KNOWN..].iter().any(|&word| word != 0) {
-                    // Chosen ids and cgroups are home's.
+                let has_more = words[CLONE3_WORDS_KNOWN..].iter().any(|&word| word != 0);
+                if has_more || !is_valid_clone3(&words) {
+                    // Chosen ids and cgroups are home's, and so are refusals.
                     return None;
                 }
                 CloneRequest {
@@ -186,7 +188,10 @@ impl Stay<'_> {
             return None;
         }
         let mut bytes = [0; CLONE3_WORDS * 8];
-        self.guest.memory.read(at, &mut bytes[..length]).ok()?;
+        self.guest
+            .memory
+            .read_as_program(at, &mut bytes[..length])
+            .ok()?;
         let mut words = [0; CLONE3_WORDS];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
@@ -420,3 +425,44 @@ const CLONE3_WORDS_KNOWN: usize = 8;
 
 /// The first version of the structure.
 const CLONE3_BYTES_MIN: usize = 64;
+
+/// Whether the kernel takes these words of `struct clone_args`, as far as it judges them by themselves
+/// (`clone3_args_valid` and `clone3_stack_valid` in Linux 6.18, kernel/fork.c).
+fn is_valid_clone3(words: &[u64; CLONE3_WORDS]) -> bool {
+    const RESETS: u64 = flags::SIGHAND | flags::CLEAR_SIGHAND;
+    const SIGNALS_MAX: u64 = 64;
+    let [flags, _, _, _, exit_signal, stack, stack_bytes, ..] = *words;
+    let stack_end = stack.checked_add(stack_bytes);
+    flags & (SIGNAL_BITS | flags::DETACHED) == 0
+        && flags & RESETS != RESETS
+        && exit_signal <= SIGNALS_MAX
+        && (exit_signal == 0 || flags & (flags::THREAD | flags::PARENT) == 0)
+        && (stack == 0) == (stack_bytes == 0)
+        && stack_end.is_some_and(|end| end <= USER_ADDRESS_END)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_arguments_of_clone3_are_not_taken() {
+        let of = |flags, exit_signal, stack, stack_bytes| {
+            let mut words = [0; CLONE3_WORDS];
+            (words[0], words[4]) = (flags, exit_signal);
+            (words[5], words[6]) = (stack, stack_bytes);
+            is_valid_clone3(&words)
+        };
+        assert!(of(0, 17, 0, 0));
+        assert!(of(THREAD, 0, 0x10000, 0x8000));
+        assert!(of(flags::PARENT, 0, 0, 0));
+        assert!(!of(17, 17, 0, 0), "a signal among the flags");
+        assert!(!of(flags::SIGHAND | flags::CLEAR_SIGHAND, 17, 0, 0));
+        assert!(!of(0, 65, 0, 0), "no such signal");
+        assert!(!of(THREAD, 17, 0x10000, 0x8000), "a thread sends no signal");
+        assert!(!of(flags::PARENT, 17, 0, 0), "a sibling sends its maker's");
+        assert!(!of(0, 17, 0x10000, 0), "a stack of no size");
+        assert!(!of(0, 17, 0, 4), "a size of no stack");
+        assert!(!of(0, 17, 0x10000, u64::MAX), "a stack of all addresses");
+    }
+}

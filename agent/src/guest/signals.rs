@@ -144,8 +144,8 @@ impl Stay<'_> {
         Ok(Next::GoHome(Some(cause)))
     }
 
-    /// A signal whose action has changed after home had sent it: no handler runs. What it does by default
-    /// happens at home, to where it goes back.
+    /// A signal that no handler is for: its action has changed after home had sent it, or the process shall leave
+    /// a core dump. What it does by default happens at home, to where it goes back.
     fn leave_to_home(&mut self, thread: ThreadId, signal: i32) -> Result<Next, Trouble> {
         let is_ignored = self.guest.action(signal).handler == SignalAction::IGNORE
             || freeze::is_ignored_by_default(signal);
@@ -164,7 +164,7 @@ impl Stay<'_> {
         }
         known.state = ThreadState::Stopped;
         self.decide_interrupted_call(thread)?;
-        let cause = format!("it gets signal {signal}, which it no longer handles");
+        let cause = format!("it gets signal {signal}, which it does not handle");
         Ok(Next::GoHome(Some(cause)))
     }
 

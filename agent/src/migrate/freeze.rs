@@ -375,6 +375,15 @@ pub fn is_ignored_by_default(signal: i32) -> bool {
     )
 }
 
+/// Signals whose default action is to end the process with a core dump (signal(7)).
+pub fn dumps_core_by_default(signal: i32) -> bool {
+    is_fault(signal)
+        || matches!(
+            signal,
+            numbers::SIGABRT | numbers::SIGQUIT | numbers::SIGXCPU | numbers::SIGXFSZ
+        )
+}
+
 /// Signals whose default action stops the process (signal(7)).
 pub fn stops_by_default(signal: i32) -> bool {
     matches!(

@@ -27,6 +27,8 @@ pub struct ResourceLimits {
     pub locked_bytes: Limit,
     /// RLIMIT_CPU.
     pub cpu_seconds: Limit,
+    /// RLIMIT_CORE.
+    pub core_bytes: Limit,
 }
 
 /// Reads the columns of the file.
@@ -60,6 +62,7 @@ pub fn parse(contents: &[u8]) -> Result<ResourceLimits, ParseError> {
         stack_bytes: limit("Max stack size")?,
         locked_bytes: limit("Max locked memory")?,
         cpu_seconds: limit("Max cpu time")?,
+        core_bytes: limit("Max core file size")?,
     })
 }
 
@@ -82,6 +85,7 @@ Max cpu time              60                   unlimited            seconds
 Max file size             unlimited            unlimited            bytes     
 Max data size             unlimited            unlimited            bytes     
 Max stack size            8388608              unlimited            bytes     
+Max core file size        0                    unlimited            bytes     
 Max locked memory         0                    67108864             bytes     
 Max address space         18446744073709551614 unlimited            bytes     
 ";
@@ -105,6 +109,7 @@ Max address space         18446744073709551614 unlimited            bytes
             (Some(8 << 20), None)
         );
         assert_eq!(seen.cpu_seconds.soft, Some(60));
+        assert_eq!(seen.core_bytes.soft, Some(0));
         assert!(read(std::process::id()).is_ok());
     }
 

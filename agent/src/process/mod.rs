@@ -8,6 +8,7 @@
 //! process. [`Identity`] tells the latter; only a stopped process gives a consistent picture.
 
 pub mod auxv;
+pub mod core_dump;
 pub mod descriptors;
 pub mod environment;
 mod field;

@@ -15,8 +15,8 @@ pub const SIGNAL_MAX: i32 = 64;
 /// Signal numbers by name.
 pub mod numbers {
     pub use libc::{
-        SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGSYS,
-        SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGXCPU,
+        SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGKILL, SIGQUIT, SIGSEGV, SIGSTOP,
+        SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGXCPU, SIGXFSZ,
     };
 }
 
@@ -183,9 +183,12 @@ impl SignalAction {
     }
 
     /// The mask while the handler of `signal` runs, which has interrupted a thread with `mask`
-    /// (signal_delivered in kernel/signal.c).
+    /// (signal_delivered in kernel/signal.c); the same if there is no handler.
     pub fn mask_in_handler(&self, signal: i32, mask: SignalSet) -> SignalSet {
         const SA_NODEFER: u64 = 0x4000_0000;
+        if !self.is_handled() {
+            return mask;
+        }
         let in_handler = mask.with(SignalSet(self.mask));
         if self.flags & SA_NODEFER == 0 {
             in_handler.with(SignalSet::only(signal))
