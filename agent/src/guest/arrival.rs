@@ -14,12 +14,12 @@ use crate::migrate::inject::Scratch;
 use crate::migrate::link::AgentLink;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::userfaultfd::Userfaultfd;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
 use crate::wire::supervisor::{FromSupervisor, NodeName};
 
 use super::build::{Builder, Built, BuiltThread};
 use super::clocks::{self, ClockOffsets};
+use super::later::Later;
 use super::pager::Pager;
 use super::sandbox::Sandbox;
 use super::threads::{
@@ -29,9 +29,6 @@ use super::trouble::Trouble;
 
 /// How long home may take to stop the process and send it, from `Prepared` to the image.
 pub(super) const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long this node's agent may take to hand over the page connection, which home has opened before.
-const PAGES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything from `Prepare` to `Commit`. Whatever fails is told home, which lets the process go on.
 pub(super) fn receive_guest(
@@ -74,29 +71,6 @@ pub(super) struct Arrived {
     pub(super) guest: Guest,
     /// What fills its memory while it runs.
     pub(super) pager: Option<Pager>,
-}
-
-/// What memory that comes later needs.
-struct Later {
-    pager: Pager,
-    userfaultfd: Userfaultfd,
-}
-
-impl Later {
-    /// Takes the page connection; from here on, who touches memory in `ranges` waits for it.
-    fn begin(mut self, link: &mut AgentLink, ranges: &[(u64, u64)]) -> Result<Pager, Trouble> {
-        let ranges: Vec<Range<u64>> = ranges.iter().map(|&(start, end)| start..end).collect();
-        for range in &ranges {
-            self.userfaultfd.register(range)?;
-        }
-        let (keys, connection) = link
-            .await_connection(PAGES_TIMEOUT)
-            .map_err(Trouble::Protocol)?;
-        self.pager
-            .begin(self.userfaultfd, &connection, keys, &ranges)
-            .map_err(|error| Trouble::Protocol(error.to_string()))?;
-        Ok(self.pager)
-    }
 }
 
 fn build_guest(
@@ -143,15 +117,17 @@ fn build_guest(
             "home sends memory later that the process does not have".to_owned(),
         ));
     }
+    let sent = builder.sent();
     let mut built = builder.finish()?;
     if ranges.is_empty() {
         // Else they begin anew: what they wait for may be in memory that is not here yet.
         continue_waits(&mut built, &scratch, sandbox.offsets)?;
     }
     let mut guest = guest_of(built, scratch);
+    let to_come: Vec<Range<u64>> = ranges.iter().map(|&(start, end)| start..end).collect();
     let pager = match later {
         _ if ranges.is_empty() => None,
-        Some(later) => Some(later.begin(link, &ranges)?),
+        Some(later) => Some(later.begin(link, &guest, &sent, &to_come)?),
         None => {
             return Err(Trouble::Protocol(
                 "home sends memory later than this node can take it".to_owned(),

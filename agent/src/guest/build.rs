@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::advice::Advice;
@@ -110,6 +111,8 @@ pub struct Builder {
     /// The guest's descriptors for its memory files, by object.
     pub(super) descriptors: BTreeMap<u64, u64>,
     pub(super) pages: u64,
+    /// Addresses of the pages written so far, in the order of their coming.
+    sent: Vec<Range<u64>>,
 }
 
 /// A guest's thread: as this node numbers it, and its image.
@@ -158,6 +161,7 @@ impl Builder {
             filter,
             descriptors: BTreeMap::new(),
             pages: 0,
+            sent: Vec::new(),
         };
         builder.map_scratch()?;
         builder.strip()?;
@@ -280,7 +284,18 @@ impl Builder {
         }
         self.write(address, contents)?;
         self.pages += contents.len() as u64 / PAGE_BYTES;
+        match self.sent.last_mut() {
+            Some(last) if last.end == address => last.end = end,
+            _ => self.sent.push(address..end),
+        }
         Ok(())
+    }
+
+    /// Which addresses have been written, ascending.
+    pub fn sent(&self) -> Vec<Range<u64>> {
+        let mut sent = self.sent.clone();
+        sent.sort_by_key(|range| range.start);
+        sent
     }
 
     /// Number of pages written so far.

@@ -134,7 +134,7 @@ impl Stay<'_> {
     }
 
     /// The thread makes its call when all memory has come.
-    fn wait_for_memory(&mut self, trap: &Trap) -> Result<Next, Trouble> {
+    pub(super) fn wait_for_memory(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         let mut registers = trap.registers;
         registers.rewind_to_call(trap.number);
         ptrace::set_registers(trap.thread, &registers)?;

@@ -15,6 +15,7 @@ pub mod clocks;
 pub mod filter;
 pub mod forks;
 pub mod homecoming;
+pub mod later;
 pub mod mapping;
 pub mod memory_files;
 pub mod missing;

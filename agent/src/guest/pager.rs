@@ -40,6 +40,10 @@ const CHANGE_PAUSE: Timespec = Timespec {
     tv_nsec: 1_000_000,
 };
 
+/// So often a change is waited for where nothing is mapped: memory that was moved has left its place before that
+/// is told.
+const UNMAPPED_PAUSES: usize = 20;
+
 /// How long the supervisor may take to kill a guest whose memory is lost.
 const KILL_PAUSE: Timespec = Timespec {
     tv_sec: 3,
@@ -217,6 +221,15 @@ fn receive_work(link: &UnixStream) -> Result<Option<Filler>, FillError> {
             (ToPager::Connection(_) | ToPager::Begin, None) => return Err(FillError::Incomplete),
         }
     }
+}
+
+/// Why a page cannot be placed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// The address space is just changing.
+    Changing,
+    /// Nothing is mapped there, or what was mapped is not known yet to have gone.
+    Unmapped,
 }
 
 /// Why memory is lost.
@@ -403,17 +416,30 @@ impl Target {
     /// Pages of home's have come.
     fn place(&mut self, address: u64, bytes: &[u8]) -> Result<(), FillError> {
         let end = address + bytes.len() as u64;
+        let mut pauses = 0;
         while let Some(Place { guest, home }) = self.missing.first_of(&(address..end)) {
             let offset = (home - address) as usize;
             let length = (guest.end - guest.start) as usize;
-            let done = self.fill(guest.start, &bytes[offset..offset + length])?;
-            self.missing.forget(guest.start..guest.start + done as u64);
-            if done < length {
-                // The program is just changing its memory: what of this belongs where is told first.
-                let mut changing = [PollFd::new(&self.userfaultfd, PollFlags::IN)];
-                let _ = poll(&mut changing, Some(&CHANGE_PAUSE));
-                self.take_events()?;
+            let (done, obstacle) = self.fill(guest.start, &bytes[offset..offset + length])?;
+            let settled = guest.start + done as u64;
+            self.missing.forget(guest.start..settled);
+            let Some(obstacle) = obstacle else {
+                continue;
+            };
+            if done > 0 {
+                pauses = 0;
             }
+            if obstacle == Obstacle::Unmapped && pauses >= UNMAPPED_PAUSES {
+                // Nothing is told of memory that is not watched any more: it is not the program's.
+                self.missing.forget(settled..settled + PAGE_BYTES);
+                self.userfaultfd.wake(&(settled..settled + PAGE_BYTES))?;
+                continue;
+            }
+            pauses += 1;
+            // The program is just changing its memory: what of this belongs where is told first.
+            let mut changing = [PollFd::new(&self.userfaultfd, PollFlags::IN)];
+            let _ = poll(&mut changing, Some(&CHANGE_PAUSE));
+            self.take_events()?;
         }
         while let Some(&page) = self.wanted.range(address..end).next() {
             self.wanted.remove(&page);
@@ -421,9 +447,8 @@ impl Target {
         Ok(())
     }
 
-    /// Fills memory of one piece; returns how many bytes are settled, fewer if the address space is just
-    /// changing.
-    fn fill(&self, address: u64, contents: &[u8]) -> Result<usize, FillError> {
+    /// Fills memory of one piece; returns how many bytes are settled, and what stands in the way of the rest.
+    fn fill(&self, address: u64, contents: &[u8]) -> Result<(usize, Option<Obstacle>), FillError> {
         const PAGE: usize = PAGE_BYTES as usize;
         let mut done = 0;
         let mut step = contents.len();
@@ -445,15 +470,12 @@ impl Target {
                 }
                 // It lies in several mappings, which only the kernel knows, or in none.
                 Some(ENOENT) if length > PAGE => step = PAGE,
-                Some(ENOENT) => {
-                    self.userfaultfd.wake(&(at..at + PAGE_BYTES))?;
-                    done += PAGE;
-                }
-                Some(EAGAIN) => return Ok(done),
+                Some(ENOENT) => return Ok((done, Some(Obstacle::Unmapped))),
+                Some(EAGAIN) => return Ok((done, Some(Obstacle::Changing))),
                 _ => return Err(FillError::Io(error)),
             }
         }
-        Ok(done)
+        Ok((done, None))
     }
 
     /// Home has nothing in `range` of its own.

@@ -94,6 +94,10 @@ impl Stay<'_> {
                 }
                 (SpecialCall::Mmap, _) => self.map(&trap),
                 (SpecialCall::Remap, _) => self.remap(&trap),
+                (SpecialCall::Residency, _) if self.guest.memory_follows => {
+                    self.wait_for_memory(&trap)
+                }
+                (SpecialCall::Residency, _) => self.run_here(&trap),
                 (SpecialCall::Lock, _) => self.lock(&trap),
                 (SpecialCall::SignalAction, _) => self.change_action(&trap),
                 (SpecialCall::SignalMask, _) => self.run_here_and_tell_mask(&trap),

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 // Requests of linux/userfaultfd.h.
 const UFFDIO_API: libc::c_ulong = 0xc018_aa3f;
 const UFFDIO_REGISTER: libc::c_ulong = 0xc020_aa00;
+const UFFDIO_UNREGISTER: libc::c_ulong = 0x8010_aa01;
 const UFFDIO_WAKE: libc::c_ulong = 0x8010_aa02;
 const UFFDIO_COPY: libc::c_ulong = 0xc028_aa03;
 const UFFDIO_ZEROPAGE: libc::c_ulong = 0xc020_aa04;
@@ -98,6 +99,16 @@ impl Userfaultfd {
         let length = range.end - range.start;
         self.request(UFFDIO_REGISTER, &mut [range.start, length, MODE_MISSING, 0])
             .map(drop)
+    }
+
+    /// Takes [`Self::register`] back.
+    pub fn unregister(&self, range: &Range<u64>) -> io::Result<()> {
+        // struct uffdio_range: start, len.
+        self.request(
+            UFFDIO_UNREGISTER,
+            &mut [range.start, range.end - range.start],
+        )
+        .map(drop)
     }
 
     /// Places `contents`, whole pages, from `address` on, and wakes who waits for them. Returns how many

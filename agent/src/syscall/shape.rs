@@ -95,6 +95,8 @@ pub enum SpecialCall {
     Mmap,
     /// `mremap`: executed locally; what stands for a file or for shared memory is moved at home, too.
     Remap,
+    /// `mincore`: executed locally, when all memory has come.
+    Residency,
     /// Locking memory: executed locally; at home if this node refuses.
     Lock,
     /// `rt_sigaction`: executed on both sides; the deputy must ignore what the guest ignores.

@@ -19,7 +19,7 @@ pub(super) const CALLS: &[Call] = &[
     local(12, "brk"),
     special(25, "mremap", SpecialCall::Remap),
     local(26, "msync"),
-    local(27, "mincore"),
+    special(27, "mincore", SpecialCall::Residency),
     local(28, "madvise"),
     call(324, "membarrier", MEMBARRIER),
     comes_home(

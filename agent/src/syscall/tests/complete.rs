@@ -83,7 +83,6 @@ fn the_filter_lets_exactly_the_calls_pass_that_reach_nothing_of_the_remote_node(
         "rt_sigreturn",
         "sched_yield",
         "msync",
-        "mincore",
         "madvise",
         "getpid",
         "gettimeofday",
