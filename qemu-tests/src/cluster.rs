@@ -234,7 +234,7 @@ impl Lab {
     /// Delays all frames.
     pub fn delay(&self, delay: Duration) -> Result<(), LabError> {
         self.ask(&Request::Delay {
-            delay_ms: delay.as_millis() as u64,
+            delay_ms: delay.as_secs_f64() * 1000.0,
         })
     }
 

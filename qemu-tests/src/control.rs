@@ -54,8 +54,8 @@ pub enum Request {
     },
     /// Delay all frames.
     Delay {
-        /// By how much.
-        delay_ms: u64,
+        /// By how much; parts of a millisecond count.
+        delay_ms: f64,
     },
     /// Unplug the node from the network and from the mains: all its processes die at once.
     Kill {

@@ -406,7 +406,9 @@ impl Daemon {
                 Ok(())
             }
             (Request::Delay { delay_ms }, _) => {
-                faults.set_delay(Duration::from_millis(*delay_ms));
+                let delay = Duration::try_from_secs_f64(delay_ms / 1000.0);
+                let refused = |error| LabError::Refused(format!("{delay_ms} ms: {error}"));
+                faults.set_delay(delay.map_err(refused)?);
                 Ok(())
             }
             (Request::Loss { percent }, _) => faults.set_loss_percent(*percent),

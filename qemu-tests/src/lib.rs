@@ -30,6 +30,7 @@ pub mod fabric;
 pub mod faults;
 pub mod lab_port;
 pub mod lines;
+pub mod machine;
 pub mod namespaces;
 pub mod node;
 pub mod node_handle;

@@ -212,9 +212,9 @@ pub(crate) struct Delay {
     /// the lab's name (default: lab)
     #[argh(option, default = "default_name()")]
     pub(crate) name: String,
-    /// milliseconds
+    /// milliseconds, as 50 or 0.2
     #[argh(positional)]
-    pub(crate) delay_ms: u64,
+    pub(crate) delay_ms: f64,
 }
 
 /// (the lab itself) be the process behind a lab, which is described on the standard input

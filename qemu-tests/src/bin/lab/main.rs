@@ -52,7 +52,7 @@ fn run(command: Commands) -> Result<ExitCode, LabError> {
             Lab::attach(&name)?.ask(&Request::Duplicate { percent })?;
         }
         Commands::Delay(Delay { name, delay_ms }) => {
-            Lab::attach(&name)?.delay(Duration::from_millis(delay_ms))?;
+            Lab::attach(&name)?.ask(&Request::Delay { delay_ms })?;
         }
         Commands::Kill(Kill { name, node }) => Lab::attach(&name)?.node(&node).kill()?,
         Commands::Stop(Stop { name, node }) => Lab::attach(&name)?.node(&node).stop()?,

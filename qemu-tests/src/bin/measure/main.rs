@@ -8,7 +8,6 @@
 //! What has not been built is left out, and said. Nothing here judges: budgets are those of
 //! `image/size-budget` and `agent/tests/size.rs`.
 
-mod machine;
 mod report;
 mod usage;
 
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 use lab::error::LabError;
+use lab::machine;
 use lab::programs::Programs;
 use lab::qemu::{Boot, Firmware, Medium};
 use lab::{Lab, LabOptions};

@@ -1,9 +1,8 @@
 //! What was measured, as an aligned table and as JSON (pure).
 
+use lab::machine::Machine;
 use serde::Serialize;
 use serde_json::json;
-
-use crate::machine::Machine;
 
 /// A measured value with its unit, or why there is none.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,19 +7,19 @@ use serde::Serialize;
 
 /// The machine, as far as it explains the figures.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// CPUs that this program may use.
-    pub(crate) cpus: usize,
+    pub cpus: usize,
     /// What the first of them calls itself.
-    pub(crate) cpu_model: String,
+    pub cpu_model: String,
     /// Release of the kernel.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// Threads that wanted a CPU, on average of the last minute: others work here, too.
-    pub(crate) load: f64,
+    pub load: f64,
 }
 
 /// This machine. What it does not tell is "unknown".
-pub(crate) fn describe() -> Machine {
+pub fn describe() -> Machine {
     let read = |path| fs::read_to_string(path);
     Machine {
         cpus: std::thread::available_parallelism().map_or(0, usize::from),
