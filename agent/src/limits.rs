@@ -18,6 +18,9 @@ pub const MEMORY_OBJECTS_MAX: usize = 8192;
 /// Most runs of guard pages (MADV_GUARD_INSTALL) of a process that may migrate.
 pub const GUARD_REGIONS_MAX: usize = 65_536;
 
+/// Most memory that one message of a guest on its way home speaks of, in bytes.
+pub const EARLY_BYTES_MAX: u64 = 4 << 20;
+
 /// Longest set of CPUs that is handled, in bytes: one bit for each of the 8192 that a kernel can be built for.
 pub const CPU_SET_BYTES_MAX: usize = 1024;
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::inject::InjectError;
+use crate::process::smaps::MappingDetail;
 use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::SignalInfo;
 use crate::sys::wait::{self, Report};
@@ -147,6 +148,10 @@ pub struct Progress {
     pub recall_cause: Option<&'static str>,
     /// CPU time that it has used, in seconds.
     pub cpu_seconds: f64,
+    /// The deputy's mappings when the first page was compared with the guest's.
+    pub present: Option<Vec<MappingDetail>>,
+    /// Pages that came early and could not be put in their place: begin and end.
+    pub renewed: Vec<(u64, u64)>,
     /// It has executed another program.
     pub has_executed: bool,
 }
@@ -297,6 +302,8 @@ impl Away<'_> {
                 self.confirm_signals(signals_received);
             }
             ToDeputy::GuestLost { cause, .. } => return Err(Trouble::GuestLost(cause)),
+            ToDeputy::Digests { address, key, .. } => self.compare(address, &key, &payload)?,
+            ToDeputy::EarlyPages { address, .. } => self.take_early(address, &payload)?,
             ToDeputy::Homecoming {
                 image,
                 undelivered,
@@ -305,10 +312,12 @@ impl Away<'_> {
                 stopped_us,
                 cause,
                 monotonic_ns,
+                awaits_renewed,
             } => {
                 self.progress.cpu_seconds = cpu_seconds;
                 let arrived = Instant::now();
-                self.come_home(image, undelivered, signals_received, monotonic_ns)?;
+                self.confirm_signals(signals_received);
+                self.come_home(image, undelivered, monotonic_ns, awaits_renewed)?;
                 let report = self.report(arrived, stopped_us);
                 let cause = cause.or_else(|| self.progress.recall_cause.map(str::to_owned));
                 return Ok(Step::End(Fate::AtHome(report, cause)));
@@ -320,6 +329,7 @@ impl Away<'_> {
             | ToDeputy::Restored
             | ToDeputy::Failed(_)
             | ToDeputy::Pages { .. }
+            | ToDeputy::Kept { .. }
             | ToDeputy::ObjectPages { .. }
             | ToDeputy::PagesEnd { .. }) => {
                 return Err(Trouble::Protocol(format!(
@@ -386,6 +396,10 @@ impl Away<'_> {
 fn needs_thread(message: &ToDeputy) -> bool {
     !matches!(
         message,
-        ToDeputy::GuestLost { .. } | ToDeputy::Usage { .. } | ToDeputy::Homecoming { .. }
+        ToDeputy::GuestLost { .. }
+            | ToDeputy::Usage { .. }
+            | ToDeputy::Digests { .. }
+            | ToDeputy::EarlyPages { .. }
+            | ToDeputy::Homecoming { .. }
     )
 }

@@ -64,8 +64,8 @@ impl Away<'_> {
         &mut self,
         image: Box<ProcessImage>,
         undelivered: Vec<UndeliveredSignal>,
-        signals_received: u64,
         monotonic_ns: u64,
+        awaits_renewed: bool,
     ) -> Result<(), Trouble> {
         image
             .validate()
@@ -74,7 +74,6 @@ impl Away<'_> {
             return Err(Trouble::Protocol("another process came home".to_owned()));
         }
         self.note_visible("its way home");
-        self.confirm_signals(signals_received);
         let mut signals = undelivered;
         let unheard = self.progress.unconfirmed.drain(..);
         signals.extend(unheard.map(|sent| UndeliveredSignal {
@@ -88,8 +87,11 @@ impl Away<'_> {
             own_memory: Vec::new(),
         };
         self.stop_all(&mut homecoming)?;
-        self.adapt_layout(&homecoming)?;
+        let renewed = self.adapt_layout(&homecoming)?;
         self.settle_guards(&homecoming.image, Guards::Remove)?;
+        if awaits_renewed {
+            self.tell_renewed(renewed)?;
+        }
         self.receive_pages(&homecoming)?;
         self.settle_guards(&homecoming.image, Guards::Install)?;
         for (_, outcome) in &mut homecoming.outcomes {

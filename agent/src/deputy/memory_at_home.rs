@@ -38,7 +38,11 @@ pub(super) enum Guards {
 }
 
 impl Away<'_> {
-    pub(super) fn adapt_layout(&mut self, homecoming: &Homecoming) -> Result<(), Trouble> {
+    /// Step 1, but for guard pages; where memory was mapped anew.
+    pub(super) fn adapt_layout(
+        &mut self,
+        homecoming: &Homecoming,
+    ) -> Result<Vec<(u64, u64)>, Trouble> {
         let image = &homecoming.image;
         let pid = self.deputy.pid;
         let shared = self.deputy.scratch.shared;
@@ -85,13 +89,19 @@ impl Away<'_> {
                 -call.result
             );
         }
-        Ok(())
+        let maps = |call: &&Call| call.number == number::SYS_mmap.cast_unsigned();
+        let range = |call: &Call| (call.arguments[0], call.arguments[0] + call.arguments[1]);
+        Ok(change.calls.iter().filter(maps).map(range).collect())
     }
 
     /// Guard pages that the guest no longer has make room for contents before these arrive; new ones are made
     /// when nothing more arrives.
     pub(super) fn settle_guards(&self, image: &ProcessImage, what: Guards) -> Result<(), Trouble> {
         let pid = self.deputy.pid;
+        let has_none = |image: &ProcessImage| image.guards.as_ref().is_some_and(Vec::is_empty);
+        if has_none(image) && has_none(&self.deputy.image) {
+            return Ok(());
+        }
         let present = PageMap::open(pid)?.guards(&(0..USER_ADDRESS_END))?;
         let (Some(wanted), Some(present)) = (&image.guards, present) else {
             return Ok(());
@@ -119,8 +129,13 @@ impl Away<'_> {
     }
 
     fn present_mappings(&self) -> Result<Vec<MappingDetail>, Trouble> {
-        smaps::read(self.deputy.pid.cast_unsigned())
-            .map_err(|error| Trouble::Protocol(error.to_string()))
+        let pid = self.deputy.pid.cast_unsigned();
+        let present = match &self.progress.present {
+            // Nobody but this supervisor changes the use of the deputy's memory.
+            Some(before) => smaps::read_again(pid, before),
+            None => smaps::read(pid),
+        };
+        present.map_err(|error| Trouble::Protocol(error.to_string()))
     }
 
     pub(super) fn receive_pages(&mut self, homecoming: &Homecoming) -> Result<(), Trouble> {
@@ -155,6 +170,20 @@ impl Away<'_> {
                     self.clear(&present, homecoming, behind..address, &page_map)?;
                     self.write_pages(homecoming, address, &payload)?;
                     count += payload.len() as u64 / PAGE_BYTES;
+                    behind = end;
+                }
+                ToDeputy::Kept { address, length } => {
+                    let end = address.saturating_add(length);
+                    let is_placed = address >= behind
+                        && length > 0
+                        && (address | length).is_multiple_of(PAGE_BYTES)
+                        && end <= USER_ADDRESS_END;
+                    if !is_placed {
+                        return Err(Trouble::Protocol(
+                            "the guest keeps misplaced pages".to_owned(),
+                        ));
+                    }
+                    self.clear(&present, homecoming, behind..address, &page_map)?;
                     behind = end;
                 }
                 ToDeputy::ObjectPages { object, offset } => {

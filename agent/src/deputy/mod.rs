@@ -18,6 +18,7 @@ mod concealment;
 mod connections;
 pub mod departure;
 mod draft;
+mod early_pages;
 pub mod family;
 pub mod following;
 pub mod forks;

@@ -9,7 +9,7 @@
 //! ([`Pusher`]) does this. The supervisor may wait until the guest's supervisor takes a call's results, and
 //! that one for a page of the guest's: pages must come all the same.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,7 @@ use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::page_stream::{PageStream, PageStreamError};
 use crate::migrate::pages::{self, Origin, PageMap, RUN_BYTES_MAX};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::runs::Runs;
 use crate::sys::child;
 use crate::sys::ptrace::ThreadId;
 use crate::wire::local;
@@ -41,49 +42,6 @@ const RUNS_KNOWN_MAX: usize = 1024;
 
 /// Most pages that the guest waits for at once: its threads, and a few.
 const WANTED_MAX: usize = 4096;
-
-/// A set of addresses: runs by their beginning, without overlap.
-#[derive(Debug, Default)]
-struct Runs(BTreeMap<u64, u64>);
-
-impl Runs {
-    fn insert(&mut self, run: Range<u64>) {
-        if !run.is_empty() {
-            self.0.insert(run.start, run.end);
-        }
-    }
-
-    /// Takes the first run at or behind `address`, or the first of all, at most `length` bytes of it.
-    fn take_next(&mut self, address: u64, length: u64) -> Option<Range<u64>> {
-        let around = self.0.range(..=address).next_back();
-        let (start, run_end) = match around {
-            Some((_, &end)) if address < end => (address, end),
-            _ => {
-                let behind = self.0.range(address..).next();
-                let (&start, &end) = behind.or_else(|| self.0.iter().next())?;
-                (start, end)
-            }
-        };
-        let end = start.saturating_add(length).min(run_end);
-        self.take(start..end).into_iter().next()
-    }
-
-    /// Takes what lies in `range`.
-    fn take(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
-        let mut taken = Vec::new();
-        while let Some((&start, &end)) = self.0.range(..range.end).next_back() {
-            if end <= range.start {
-                break;
-            }
-            self.0.remove(&start);
-            self.insert(range.end.min(end)..end);
-            self.insert(start..range.start.max(start));
-            taken.push(start.max(range.start)..end.min(range.end));
-        }
-        taken.reverse();
-        taken
-    }
-}
 
 /// What a pusher has done.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -265,7 +223,7 @@ impl Push {
     }
 
     fn send_next(&mut self) -> Result<(), PageStreamError> {
-        if self.unsent.0.len() < RUNS_KNOWN_MAX
+        if self.unsent.len() < RUNS_KNOWN_MAX
             && let Some(range) = self.unscanned.take_next(self.cursor, SCAN_BYTES)
         {
             return self.scan(range);
@@ -326,36 +284,5 @@ impl Push {
             page += pages.len();
         }
         self.stream.send_nothing(&nothing)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_are_taken_from_the_cursor_on_and_then_from_the_beginning() {
-        let mut runs = Runs::default();
-        runs.insert(10..20);
-        runs.insert(30..50);
-        assert_eq!(runs.take_next(35, 10), Some(35..45));
-        assert_eq!(runs.take_next(45, 10), Some(45..50));
-        assert_eq!(runs.take_next(50, 10), Some(10..20));
-        assert_eq!(runs.take_next(20, 10), Some(30..35));
-        assert_eq!(runs.take_next(0, 10), None);
-        runs.insert(10..12);
-        runs.insert(13..20);
-        assert_eq!(runs.take_next(10, 10), Some(10..12));
-        assert_eq!(runs.take_next(12, 10), Some(13..20));
-    }
-
-    #[test]
-    fn a_range_is_taken_out_of_the_runs_that_it_cuts() {
-        let mut runs = Runs::default();
-        runs.insert(10..20);
-        runs.insert(30..50);
-        assert_eq!(runs.take(15..35), [15..20, 30..35]);
-        assert_eq!(runs.take(0..100), [10..15, 35..50]);
-        assert!(runs.take(0..100).is_empty());
     }
 }

@@ -21,7 +21,7 @@ use super::build::{Builder, Built, BuiltThread};
 use super::clocks::{self, ClockOffsets};
 use super::later::Later;
 use super::pager::Pager;
-use super::sandbox::Sandbox;
+use super::sandbox::{EmptyGuest, Sandbox};
 use super::threads::{
     Completion, FINISHING_CALL, Guest, GuestThread, Journey, PendingCall, ThreadState,
 };
@@ -81,8 +81,12 @@ fn build_guest(
     // Before the sandbox: a child made later would be in its pid namespace.
     let pager = Pager::start()?;
     let sandbox = Sandbox::new(clocks::measure(channel)?)?;
-    let (leader, userfaultfd) = sandbox.spawn_guest(prepare.pid)?;
-    let later = userfaultfd.map(|userfaultfd| Later { pager, userfaultfd });
+    let EmptyGuest {
+        leader,
+        missing,
+        written,
+    } = sandbox.spawn_guest(prepare.pid)?;
+    let later = missing.map(|userfaultfd| Later { pager, userfaultfd });
     let takes_pages_later = later.is_some();
     if takes_pages_later {
         link.send(&FromSupervisor::AwaitPages(prepare.pages));
@@ -135,6 +139,7 @@ fn build_guest(
         }
     };
     guest.memory_follows = pager.is_some();
+    guest.written = written;
     Ok(Arrived {
         sandbox,
         guest,
@@ -254,6 +259,8 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         signals_received: 0,
         journey: Journey::None,
         memory_follows: false,
+        written: None,
+        returning: None,
         goes_after: None,
     }
 }

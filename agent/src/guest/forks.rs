@@ -404,6 +404,8 @@ impl Stay<'_> {
             signals_received: 0,
             journey: Journey::None,
             memory_follows: false,
+            written: None,
+            returning: None,
             goes_after: None,
         })
     }

@@ -4,21 +4,39 @@
 //! 2. The image is captured; a thread that awaits a call's return stays inside that call.
 //! 3. Image, undelivered signals, all pages with contents of the guest's own, and shared objects are sent.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::asleep::{self, Asleep};
 use crate::migrate::capture::{self, Known, ThreadToCapture, restart};
+use crate::migrate::channel::Channel;
 use crate::migrate::freeze;
 use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
 use crate::migrate::objects::{Parts, Sources};
-use crate::migrate::pages::{self, PageMap};
+use crate::migrate::pages::{self, PageMap, Region};
+use crate::process::smaps;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::wait::{self, Report, Stop};
-use crate::wire::migration::ToDeputy;
+use crate::wire::migration::{ToDeputy, ToGuest};
 
+use super::returning::Returning;
 use super::stay::Stay;
 use super::threads::{Completion, ThreadState};
 use super::trouble::Trouble;
+
+/// How long home may take to stop its threads and to adapt its mappings.
+const RENEWED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the stopped guest has mapped: what it had when its memory began to go home, and has still, is known.
+fn known(leader: ThreadId, returning: Option<&Returning>) -> Result<Known, Trouble> {
+    let Some(returning) = returning else {
+        return Ok(Known::of(leader)?);
+    };
+    let details = smaps::read_again(leader.cast_unsigned(), returning.details())
+        .map_err(|error| Trouble::Protocol(error.to_string()))?;
+    let guards = PageMap::open(leader)?.guards_of(&details)?;
+    Ok(Known { details, guards })
+}
 
 /// How long the threads may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +71,8 @@ impl Stay<'_> {
             .collect();
         let (memory, scratch) = (&self.guest.memory, &self.guest.scratch);
         let images = capture::capture_threads(&threads, memory)?;
-        let known = Known::of(self.guest.leader)?;
+        let returning = self.guest.returning.take();
+        let known = known(self.guest.leader, returning.as_ref())?;
         let files = &mut self.guest.files;
         let mut image = capture::capture_process(&threads, images, memory, scratch, &known, files)?;
         image.objects = self.guest.files.images();
@@ -90,21 +109,14 @@ impl Stay<'_> {
             stopped_us: u64::try_from(stop_start.elapsed().as_micros()).unwrap_or(u64::MAX),
             cause,
             monotonic_ns,
+            awaits_renewed: returning.is_some(),
         };
         self.channel.send(&header, &[])?;
-        let page_map = PageMap::open(self.guest.leader)?;
-        let mut count = 0;
-        pages::for_each_run(
-            &regions,
-            &self.guest.memory,
-            &page_map,
-            |address, contents| {
-                count += contents.len() as u64 / PAGE_BYTES;
-                self.channel
-                    .send(&ToDeputy::Pages { address }, contents)
-                    .map_err(Trouble::from)
-            },
-        )?;
+        let kept = match returning {
+            Some(returning) => returning.kept(&self.await_renewed()?)?,
+            None => Vec::new(),
+        };
+        let mut count = self.send_pages(&regions, &kept)?;
         sources.send_all(
             &mappings,
             &self.guest.memory,
@@ -119,6 +131,47 @@ impl Stay<'_> {
         )?;
         self.channel.send(&ToDeputy::PagesEnd { count }, &[])?;
         Ok(())
+    }
+
+    /// Waits until home is ready; what it has mapped anew.
+    fn await_renewed(&mut self) -> Result<Vec<(u64, u64)>, Trouble> {
+        loop {
+            match self.channel.receive::<ToGuest>(RENEWED_TIMEOUT)?.header {
+                ToGuest::Renewed { ranges, .. } => return Ok(ranges),
+                ToGuest::Arrived { .. } => return Err(Trouble::GuestGone),
+                // On its way before home had heard that the guest is.
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends the pages of `regions` but for what is `kept`, of which home is told; returns their number.
+    fn send_pages(&mut self, regions: &[Region], kept: &[Range<u64>]) -> Result<u64, Trouble> {
+        let page_map = PageMap::open(self.guest.leader)?;
+        let memory = &self.guest.memory;
+        let channel = &mut *self.channel;
+        let send_between = |range: Range<u64>, origin, channel: &mut Channel| {
+            let region = Region { range, origin };
+            pages::for_each_run(&[region], memory, &page_map, |address, contents| {
+                channel
+                    .send(&ToDeputy::Pages { address }, contents)
+                    .map_err(Trouble::from)
+            })
+        };
+        let mut count = 0;
+        for Region { range, origin } in regions {
+            let mut start = range.start;
+            let first = kept.partition_point(|run| run.end <= range.start);
+            for run in kept[first..].iter().take_while(|run| run.start < range.end) {
+                let address = run.start.max(range.start);
+                let length = run.end.min(range.end) - address;
+                count += send_between(start..address, *origin, channel)?;
+                channel.send(&ToDeputy::Kept { address, length }, &[])?;
+                start = address + length;
+            }
+            count += send_between(start..range.end, *origin, channel)?;
+        }
+        Ok(count)
     }
 
     /// Stops the guest, and tells what its threads slept in here.

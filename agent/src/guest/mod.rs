@@ -24,6 +24,7 @@ pub mod pending;
 pub mod portions;
 mod program_memory;
 pub mod regulations;
+pub mod returning;
 pub mod sandbox;
 pub mod signals;
 pub mod stay;

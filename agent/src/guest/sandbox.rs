@@ -72,6 +72,16 @@ const ALL_BUT_PID: u64 = namespaces::USER
 const READY: &[u8] = b"r";
 const FAILED: &[u8] = b"f";
 
+/// A guest that is nothing yet.
+pub struct EmptyGuest {
+    /// Its id as this node numbers it.
+    pub leader: ThreadId,
+    /// Lets it wait for memory that comes later, if this node can do that.
+    pub missing: Option<Userfaultfd>,
+    /// Notes what it writes to, if this node can do that.
+    pub written: Option<Userfaultfd>,
+}
+
 impl Sandbox {
     /// Makes the namespaces.
     pub fn new(offsets: ClockOffsets) -> Result<Sandbox, SandboxError> {
@@ -134,18 +144,18 @@ impl Sandbox {
         self.expect_ready()
     }
 
-    /// Makes the guest, with `pid` as its pid, and stops it. Returns its id as this node numbers it, and a
-    /// userfaultfd of its memory if this node can give one.
-    pub fn spawn_guest(&self, pid: i32) -> Result<(ThreadId, Option<Userfaultfd>), SandboxError> {
+    /// Makes the guest, with `pid` as its pid, and stops it.
+    pub fn spawn_guest(&self, pid: i32) -> Result<EmptyGuest, SandboxError> {
         let (mut ours, mut theirs) = UnixStream::pair().map_err(at("socketpair"))?;
         let init = self.init_descriptor.as_fd();
         child::enter(init, namespaces::PID).map_err(at("entering the pid namespace"))?;
         let (guest, _descriptor) = child::spawn(0, Some(pid), || {
             // While it has this node's rights; afterwards it would be told of its own faults only.
-            let userfaultfd = Userfaultfd::open().ok();
-            let offered = userfaultfd.as_ref().map(AsFd::as_fd);
-            if local::send(&theirs, &offered.is_some(), offered).is_err() {
-                return 1;
+            for made in [Userfaultfd::open(), Userfaultfd::noting_writes()] {
+                let offered = made.as_ref().ok().map(AsFd::as_fd);
+                if local::send(&theirs, &offered.is_some(), offered).is_err() {
+                    return 1;
+                }
             }
             let entered = child::enter(init, ALL_BUT_PID)
                 .and_then(|()| child::close_all_but(theirs.as_fd()))
@@ -159,12 +169,14 @@ impl Sandbox {
             child::sleep_for_ever()
         })
         .map_err(at("making a process with the home pid"))?;
-        let offer = local::receive::<bool>(&ours)
-            .map_err(io::Error::other)
-            .map_err(at("hearing of the guest"))?;
-        let userfaultfd = offer
-            .and_then(|received| received.descriptor)
-            .map(Userfaultfd::from_descriptor);
+        let offer = || {
+            let offer = local::receive::<bool>(&ours)
+                .map_err(io::Error::other)
+                .map_err(at("hearing of the guest"))?;
+            let descriptor = offer.and_then(|received| received.descriptor);
+            Ok(descriptor.map(Userfaultfd::from_descriptor))
+        };
+        let (missing, written) = (offer()?, offer()?);
         let mut answer = [0];
         ours.read_exact(&mut answer)
             .map_err(at("entering the namespaces"))?;
@@ -174,7 +186,11 @@ impl Sandbox {
             )));
         }
         attach(guest).map_err(at("attaching to the guest"))?;
-        Ok((guest, userfaultfd))
+        Ok(EmptyGuest {
+            leader: guest,
+            missing,
+            written,
+        })
     }
 }
 

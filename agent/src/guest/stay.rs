@@ -125,6 +125,19 @@ impl Stay<'_> {
                     )))
                 }
             }
+            ToGuest::Compared {
+                address,
+                length,
+                differing,
+                absent,
+                ..
+            } => {
+                if let Some(returning) = &mut self.guest.returning {
+                    let range = address..address.saturating_add(length);
+                    returning.on_compared(range, &differing, &absent)?;
+                }
+                Ok(Next::Continue)
+            }
             ToGuest::Signal {
                 tid,
                 info,
@@ -139,6 +152,7 @@ impl Stay<'_> {
             ToGuest::Prepare(_)
             | ToGuest::Clocks { .. }
             | ToGuest::Draft { .. }
+            | ToGuest::Renewed { .. }
             | ToGuest::Depart { .. }
             | ToGuest::Pages { .. }
             | ToGuest::Commit => Err(Trouble::Protocol(

@@ -32,6 +32,7 @@ use crate::wire::supervisor::{
 
 use super::arrival::{self, Arrived, DEPARTURE_TIMEOUT};
 use super::pager::Pager;
+use super::returning::{Progress, Returning};
 use super::sandbox::Sandbox;
 use super::stay::{Next, Stay};
 use super::threads::{Guest, Journey};
@@ -131,11 +132,11 @@ impl Supervisor {
                 self.on_tick()?;
             }
             // Can take longer than the lease: what home says meanwhile is heard before the next tick.
-            self.send_home()?;
+            let is_busy = self.send_home()?;
             if self.guests.is_empty() {
                 break;
             }
-            self.wait(&children, TICK)?;
+            self.wait(&children, if is_busy { Duration::ZERO } else { TICK })?;
             signal::drain(&children);
         }
         Ok(())
@@ -342,8 +343,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sends those home that want to go and can.
-    fn send_home(&mut self) -> Result<(), Trouble> {
+    /// Sends those home that want to go and can; whether there is more to do at once.
+    fn send_home(&mut self) -> Result<bool, Trouble> {
+        let mut is_busy = false;
         for index in (0..self.guests.len()).rev() {
             let guest = &mut self.guests[index];
             if !matches!(guest.journey, Journey::Wanted(_)) {
@@ -368,6 +370,21 @@ impl Supervisor {
                 }
                 continue;
             }
+            match self.send_ahead(index) {
+                Ok(Progress::Done) => {}
+                Ok(progress) => {
+                    is_busy |= progress == Progress::Busy;
+                    continue;
+                }
+                Err(trouble) => {
+                    self.follow(index, Err(trouble))?;
+                    continue;
+                }
+            }
+            let is_alone = self.guests.len() == 1;
+            let guest = &mut self.guests[index];
+            // While others live here, what home says may be about them.
+            guest.returning.take_if(|_| !is_alone);
             let Journey::Wanted(cause) = std::mem::replace(&mut guest.journey, Journey::Sent)
             else {
                 continue;
@@ -376,7 +393,22 @@ impl Supervisor {
             let sent = self.stay(index).send_home(cause).map(|()| Next::Continue);
             self.follow(index, sent)?;
         }
-        Ok(())
+        Ok(is_busy)
+    }
+
+    /// Sends the memory of a guest that home has recalled, while it runs on. Who goes home by itself has a thread
+    /// that waits for that.
+    fn send_ahead(&mut self, index: usize) -> Result<Progress, Trouble> {
+        let is_alone = self.guests.len() == 1;
+        let guest = &mut self.guests[index];
+        let is_recalled = guest.journey == Journey::Wanted(None);
+        if let Some(written) = guest.written.take_if(|_| is_alone && is_recalled) {
+            guest.returning = Returning::begin(guest.leader, written)?;
+        }
+        match &mut guest.returning {
+            Some(returning) => returning.advance(guest.pid, &guest.memory, &mut self.channel),
+            None => Ok(Progress::Done),
+        }
     }
 
     /// Kills a guest and forgets it.

@@ -11,9 +11,11 @@ use crate::migrate::process_memory::ProcessMemory;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
+use crate::sys::userfaultfd::Userfaultfd;
 use crate::syscall::Plan;
 
 use super::memory_files::MemoryFiles;
+use super::returning::Returning;
 
 /// The guest.
 pub struct Guest {
@@ -51,6 +53,10 @@ pub struct Guest {
     pub journey: Journey,
     /// Its memory is still coming.
     pub memory_follows: bool,
+    /// Notes what it writes to, if this node can do that and has made its memory.
+    pub written: Option<Userfaultfd>,
+    /// Its memory goes home while it runs.
+    pub returning: Option<Returning>,
     /// The guest that has to be home before it.
     pub goes_after: Option<i32>,
 }

@@ -20,4 +20,5 @@ pub mod page_stream;
 pub mod pages;
 pub mod process_memory;
 pub mod resource_limits;
+pub mod runs;
 pub mod scheduling;

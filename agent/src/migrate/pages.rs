@@ -70,6 +70,17 @@ pub struct PageMap {
     way: Cell<Way>,
 }
 
+/// Which of the pages whose writes are noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// All.
+    All,
+    /// Those written to since they were last asked for.
+    Written,
+    /// The others.
+    Unwritten,
+}
+
 /// How the page map is looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -113,7 +124,16 @@ impl PageMap {
                 Origin::Object => guards.union(Categories::FILE),
             };
             let any = Categories::PRESENT.union(Categories::SWAPPED);
-            match pagemap::scan(&self.file, range, Wanted { any, none }, RUNS_MAX) {
+            match pagemap::scan(
+                &self.file,
+                range,
+                Wanted {
+                    any,
+                    none,
+                    ..Wanted::default()
+                },
+                RUNS_MAX,
+            ) {
                 Ok(found) => return Ok(found),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
                     self.way.set(next_way);
@@ -148,7 +168,16 @@ impl PageMap {
         let mut start = range.start;
         while start < range.end {
             let rest = start..range.end;
-            match pagemap::scan(&self.file, &rest, Wanted { any, none }, RUNS_MAX) {
+            match pagemap::scan(
+                &self.file,
+                &rest,
+                Wanted {
+                    any,
+                    none,
+                    ..Wanted::default()
+                },
+                RUNS_MAX,
+            ) {
                 Ok((found, end)) => {
                     guards.extend(found);
                     if guards.len() > crate::limits::GUARD_REGIONS_MAX || end <= start {
@@ -163,6 +192,34 @@ impl PageMap {
             }
         }
         Ok(Some(guards))
+    }
+
+    /// Runs of pages in `range`, whose writes are noted, that are there: all of them, those that were written to
+    /// or those that were not. All count as not written afterwards unless the third is asked for.
+    pub fn noted(&self, range: &Range<u64>, which: Noted) -> io::Result<Vec<Range<u64>>> {
+        let written = Categories::WRITTEN;
+        let (all, none) = match which {
+            Noted::All => (Categories::NONE, Categories::NONE),
+            Noted::Written => (written, Categories::NONE),
+            Noted::Unwritten => (Categories::NONE, written),
+        };
+        let wanted = Wanted {
+            any: Categories::PRESENT.union(Categories::SWAPPED),
+            all: Categories::NOTED.union(all),
+            none,
+            notes: which != Noted::Unwritten,
+        };
+        let mut runs = Vec::new();
+        let mut start = range.start;
+        while start < range.end {
+            let (found, end) = pagemap::scan(&self.file, &(start..range.end), wanted, RUNS_MAX)?;
+            if end <= start {
+                return Err(io::Error::other("the kernel does not tell of all pages"));
+            }
+            runs.extend(found);
+            start = end;
+        }
+        Ok(runs)
     }
 
     fn read_runs(&self, range: &Range<u64>, origin: Origin) -> io::Result<(Vec<Range<u64>>, u64)> {

@@ -10,4 +10,5 @@ pub mod datagram;
 pub mod handshake;
 pub mod identity;
 pub mod key;
+pub mod page_digest;
 pub mod record;

@@ -22,6 +22,10 @@ pub struct Categories(u64);
 impl Categories {
     /// None.
     pub const NONE: Categories = Categories(0);
+    /// Writes to it are noted (userfaultfd(2), UFFD_FEATURE_WP_ASYNC).
+    pub const NOTED: Categories = Categories(1 << 0);
+    /// It was written to since that was last noted.
+    pub const WRITTEN: Categories = Categories(1 << 1);
     /// The page is that of a file or of shared memory.
     pub const FILE: Categories = Categories(1 << 2);
     /// It is in memory.
@@ -38,13 +42,17 @@ impl Categories {
     }
 }
 
-/// Which pages are looked for: in one of `any`, and in none of `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which pages are looked for: in one of `any`, in all of `all`, and in none of `none`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// In at least one of these.
     pub any: Categories,
+    /// In each of these.
+    pub all: Categories,
     /// In none of these.
     pub none: Categories,
+    /// From now on it counts as not written.
+    pub notes: bool,
 }
 
 /// Runs of wanted pages, ascending, and the address up to which was looked: the end of the range, or less
@@ -64,7 +72,8 @@ pub fn scan(
     // category_mask, category_anyof_mask, return_mask.
     let mut arguments = [
         ARGUMENTS_BYTES,
-        0,
+        // PM_SCAN_WP_MATCHING.
+        u64::from(wanted.notes),
         range.start,
         range.end,
         0,
@@ -72,7 +81,7 @@ pub fn scan(
         regions.len() as u64,
         0,
         wanted.none.0,
-        wanted.none.0,
+        wanted.none.union(wanted.all).0,
         wanted.any.0,
         // Nothing is asked of the pages found: they form runs whatever else they are.
         0,

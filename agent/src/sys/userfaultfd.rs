@@ -23,8 +23,14 @@ const API: u64 = 0xaa;
 /// registered memory.
 const EVENTS: u64 = 1 << 2 | 1 << 3 | 1 << 6;
 
+/// UFFD_FEATURE_WP_ASYNC.
+const WRITE_PROTECT_ASYNC: u64 = 1 << 15;
+
 /// UFFDIO_REGISTER_MODE_MISSING.
 const MODE_MISSING: u64 = 1;
+
+/// UFFDIO_REGISTER_MODE_WP.
+const MODE_WRITE_PROTECT: u64 = 2;
 
 /// Bytes of `struct uffd_msg`.
 const MESSAGE_BYTES: usize = 32;
@@ -70,6 +76,16 @@ impl Userfaultfd {
     /// Makes one for the calling process's own address space, which tells of everything [`Event`] names.
     /// Needs CAP_SYS_PTRACE (or vm.unprivileged_userfaultfd): faults inside system calls are told of, too.
     pub fn open() -> io::Result<Userfaultfd> {
+        Userfaultfd::with_features(EVENTS)
+    }
+
+    /// Makes one for the calling process's own address space, which notes what is written to (Linux 6.7), for
+    /// PAGEMAP_SCAN to tell, and tells of nothing.
+    pub fn noting_writes() -> io::Result<Userfaultfd> {
+        Userfaultfd::with_features(WRITE_PROTECT_ASYNC)
+    }
+
+    fn with_features(features: u64) -> io::Result<Userfaultfd> {
         // SAFETY: passes flags only.
         let descriptor =
             unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | libc::O_NONBLOCK) };
@@ -81,7 +97,7 @@ impl Userfaultfd {
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let userfaultfd = Userfaultfd(descriptor);
         // struct uffdio_api: api, features, ioctls.
-        userfaultfd.request(UFFDIO_API, &mut [API, EVENTS, 0])?;
+        userfaultfd.request(UFFDIO_API, &mut [API, features, 0])?;
         Ok(userfaultfd)
     }
 
@@ -95,9 +111,21 @@ impl Userfaultfd {
     /// # Errors
     /// EINVAL if there is memory of another kind than private and anonymous in it, or nothing at all.
     pub fn register(&self, range: &Range<u64>) -> io::Result<()> {
+        self.register_for(range, MODE_MISSING)
+    }
+
+    /// From now on, what is written to in `range` can be noted.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub fn register_writes(&self, range: &Range<u64>) -> io::Result<()> {
+        self.register_for(range, MODE_WRITE_PROTECT)
+    }
+
+    fn register_for(&self, range: &Range<u64>, mode: u64) -> io::Result<()> {
         // struct uffdio_register: start, len, mode, ioctls.
         let length = range.end - range.start;
-        self.request(UFFDIO_REGISTER, &mut [range.start, length, MODE_MISSING, 0])
+        self.request(UFFDIO_REGISTER, &mut [range.start, length, mode, 0])
             .map(drop)
     }
 

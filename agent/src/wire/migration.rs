@@ -14,8 +14,13 @@
 //!            <-------------------------------    Call, Mask, Action, Fork, Exit ...
 //!   Return, Signal, ... -------------------->
 //!
-//!   Recall   ------------------------------->    stops the guest (or it stops by itself: a cause)
-//!            <-------------------------------    Homecoming, Pages*, PagesEnd
+//!   Recall   ------------------------------->
+//!            <-------------------------------    Digests*, EarlyPages*, while the guest runs on
+//!   Compared* ------------------------------>
+//!                                                stops the guest (or it stops by itself: a cause)
+//!            <-------------------------------    Homecoming
+//!   Renewed  ------------------------------->
+//!            <-------------------------------    Pages*, Kept*, PagesEnd
 //!   (restores the original)
 //!   Arrived  ------------------------------->    kills the guest
 //! ```
@@ -40,6 +45,7 @@ use crate::migrate::inject::Scratch;
 use crate::migrate::resource_limits::Limits;
 use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{Mapping, MappingKind};
+use crate::secure::page_digest::DigestKey;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
 use crate::wire::supervisor::PagesToken;
@@ -175,6 +181,27 @@ pub enum ToGuest {
         /// It is stopped.
         is_stopped: bool,
     },
+    /// Which of the pages that `Digests` was about home has otherwise, and which it cannot have; all others it has.
+    Compared {
+        /// Whose.
+        pid: i32,
+        /// As in `Digests`.
+        address: u64,
+        /// As many as in `Digests`, in bytes.
+        length: u64,
+        /// Those that are wanted: begin and end.
+        differing: Vec<(u64, u64)>,
+        /// Those that must come with the guest: begin and end.
+        absent: Vec<(u64, u64)>,
+    },
+    /// Home is ready for the pages of a guest that has sent some before ([`ToDeputy::Homecoming`]). It does not have any
+    /// of these, whatever it was sent: begin and end.
+    Renewed {
+        /// Whose.
+        pid: i32,
+        /// Where memory had to be made anew.
+        ranges: Vec<(u64, u64)>,
+    },
     /// Come home.
     Recall {
         /// Who.
@@ -202,6 +229,8 @@ impl ToGuest {
             | Self::Signal { tid, .. } => Some(*tid),
             Self::Pages { pid, .. }
             | Self::ObjectPages { pid, .. }
+            | Self::Compared { pid, .. }
+            | Self::Renewed { pid, .. }
             | Self::Limits { pid, .. }
             | Self::Stopped { pid, .. }
             | Self::Recall { pid }
@@ -389,6 +418,32 @@ pub enum ToDeputy {
         cause: Option<String>,
         /// CLOCK_MONOTONIC as it saw it last: it must not go back.
         monotonic_ns: u64,
+        /// Pages were sent before: first home shall say what it has made anew (`Renewed`).
+        awaits_renewed: bool,
+    },
+    /// What consecutive pages contain, by their digests, which are the payload; the guest runs on. Answered by
+    /// `Compared`.
+    Digests {
+        /// Whose.
+        pid: i32,
+        /// Page-aligned.
+        address: u64,
+        /// The digests' key.
+        key: DigestKey,
+    },
+    /// Pages from this address on, of a guest that runs on; the payload is their contents.
+    EarlyPages {
+        /// Whose.
+        pid: i32,
+        /// Page-aligned.
+        address: u64,
+    },
+    /// Among `Pages`: these home has already.
+    Kept {
+        /// Page-aligned.
+        address: u64,
+        /// In bytes.
+        length: u64,
     },
     /// Pages from this address on; the payload is their contents.
     Pages {
@@ -441,7 +496,10 @@ impl ToDeputy {
             | Self::Fork { tid, .. }
             | Self::ThreadExit { tid, .. }
             | Self::Exit { tid, .. } => Some(*tid),
-            Self::GuestLost { pid, .. } | Self::Usage { pid, .. } => Some(*pid),
+            Self::GuestLost { pid, .. }
+            | Self::Usage { pid, .. }
+            | Self::Digests { pid, .. }
+            | Self::EarlyPages { pid, .. } => Some(*pid),
             Self::Homecoming { image, .. } => Some(image.pid),
             Self::AskClocks
             | Self::Prepared { .. }
@@ -450,6 +508,7 @@ impl ToDeputy {
             | Self::Restored
             | Self::Failed(_)
             | Self::Pages { .. }
+            | Self::Kept { .. }
             | Self::ObjectPages { .. }
             | Self::PagesEnd { .. } => None,
         }

@@ -1,0 +1,105 @@
+//! Memory that comes home while the guest still runs: what the deputy has is compared with what the guest has, and
+//! what differs is written.
+//!
+//! From the first page on, the deputy's memory is no longer the process as it left.
+
+use std::ops::Range;
+
+use crate::limits;
+use crate::migrate::image::PAGE_BYTES;
+use crate::process::smaps;
+use crate::secure::page_digest::{DIGEST_BYTES, DigestKey};
+use crate::wire::migration::ToGuest;
+
+use super::away::{Away, Trouble};
+
+const PAGE: usize = PAGE_BYTES as usize;
+
+impl Away<'_> {
+    /// Tells which of the pages from `address` on are other than these `digests` say.
+    pub(super) fn compare(
+        &mut self,
+        address: u64,
+        key: &DigestKey,
+        digests: &[u8],
+    ) -> Result<(), Trouble> {
+        if self.progress.present.is_none() {
+            // What is looked at now need not be looked at when the guest has been stopped.
+            let present = smaps::read(self.deputy.pid.cast_unsigned());
+            self.progress.present =
+                Some(present.map_err(|error| Trouble::Protocol(error.to_string()))?);
+        }
+        let pages = digests.len() / DIGEST_BYTES;
+        let range = range_of(address, pages * PAGE)?;
+        let mut own = vec![0; pages * PAGE];
+        let (mut differing, mut absent) = (Vec::new(), Vec::new());
+        let mut done = 0;
+        while done < pages {
+            let at = address + (done * PAGE) as u64;
+            let read = self
+                .deputy
+                .memory
+                .read_available(at, &mut own[done * PAGE..])
+                / PAGE;
+            let there = &own[done * PAGE..(done + read) * PAGE];
+            let wanted = digests[done * DIGEST_BYTES..].chunks(DIGEST_BYTES);
+            let found = key.digests(there)?;
+            for (index, (found, wanted)) in found.chunks(DIGEST_BYTES).zip(wanted).enumerate() {
+                if found != wanted {
+                    add_page(&mut differing, at + (index * PAGE) as u64);
+                }
+            }
+            done += read;
+            if done < pages {
+                add_page(&mut absent, address + (done * PAGE) as u64);
+                done += 1;
+            }
+        }
+        let header = ToGuest::Compared {
+            pid: self.deputy.pid,
+            address,
+            length: range.end - range.start,
+            differing,
+            absent,
+        };
+        Ok(self.channel.send(&header, &[])?)
+    }
+
+    /// Puts pages of the guest's, which still runs, in their place.
+    pub(super) fn take_early(&mut self, address: u64, contents: &[u8]) -> Result<(), Trouble> {
+        self.note_visible("its way home");
+        let range = range_of(address, contents.len())?;
+        if self.deputy.memory.write(address, contents).is_err() {
+            self.progress.renewed.push((range.start, range.end));
+        }
+        Ok(())
+    }
+
+    /// Tells the stopped guest what the deputy does not have of what it was sent before.
+    pub(super) fn tell_renewed(&mut self, renewed: Vec<(u64, u64)>) -> Result<(), Trouble> {
+        let mut ranges = std::mem::take(&mut self.progress.renewed);
+        ranges.extend(renewed);
+        let pid = self.deputy.pid;
+        Ok(self.channel.send(&ToGuest::Renewed { pid, ranges }, &[])?)
+    }
+}
+
+/// Whole pages that a guest speaks of.
+fn range_of(address: u64, length: usize) -> Result<Range<u64>, Trouble> {
+    let end = address.checked_add(length as u64);
+    let end = end.filter(|_| {
+        length > 0
+            && length as u64 <= limits::EARLY_BYTES_MAX
+            && (address | length as u64).is_multiple_of(PAGE_BYTES)
+    });
+    let misplaced = || Trouble::Protocol("the guest speaks of misplaced pages".to_owned());
+    end.map(|end| address..end).ok_or_else(misplaced)
+}
+
+/// Adds a page behind all others.
+fn add_page(runs: &mut Vec<(u64, u64)>, page: u64) {
+    match runs.last_mut() {
+        Some((_, end)) if *end == page => *end += PAGE_BYTES,
+        _ => runs.push((page, page + PAGE_BYTES)),
+    }
+}
