@@ -302,7 +302,7 @@ impl Away<'_> {
                 self.confirm_signals(signals_received);
             }
             ToDeputy::GuestLost { cause, .. } => return Err(Trouble::GuestLost(cause)),
-            ToDeputy::Digests { address, key, .. } => self.compare(address, &key, &payload)?,
+            ToDeputy::Digests { address, .. } => self.compare(address, &payload)?,
             ToDeputy::EarlyPages { address, .. } => self.take_early(address, &payload)?,
             ToDeputy::Homecoming {
                 image,

@@ -16,13 +16,10 @@ use super::away::{Away, Trouble};
 const PAGE: usize = PAGE_BYTES as usize;
 
 impl Away<'_> {
-    /// Tells which of the pages from `address` on are other than these `digests` say.
-    pub(super) fn compare(
-        &mut self,
-        address: u64,
-        key: &DigestKey,
-        digests: &[u8],
-    ) -> Result<(), Trouble> {
+    /// Tells which of the pages from `address` on are other than the digests say that follow a key in `payload`.
+    pub(super) fn compare(&mut self, address: u64, payload: &[u8]) -> Result<(), Trouble> {
+        let (key, digests) = payload.split_first_chunk().ok_or_else(misplaced)?;
+        let key = DigestKey(*key);
         if self.progress.present.is_none() {
             // What is looked at now need not be looked at when the guest has been stopped.
             let present = smaps::read(self.deputy.pid.cast_unsigned());
@@ -92,8 +89,11 @@ fn range_of(address: u64, length: usize) -> Result<Range<u64>, Trouble> {
             && length as u64 <= limits::EARLY_BYTES_MAX
             && (address | length as u64).is_multiple_of(PAGE_BYTES)
     });
-    let misplaced = || Trouble::Protocol("the guest speaks of misplaced pages".to_owned());
     end.map(|end| address..end).ok_or_else(misplaced)
+}
+
+fn misplaced() -> Trouble {
+    Trouble::Protocol("the guest speaks of misplaced pages".to_owned())
 }
 
 /// Adds a page behind all others.

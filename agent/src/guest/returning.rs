@@ -160,9 +160,9 @@ impl Returning {
         let header = ToDeputy::Digests {
             pid,
             address: run.start,
-            key: self.key.clone(),
         };
-        channel.send(&header, &self.key.digests(&contents)?)?;
+        let digests = self.key.digests(&contents)?;
+        channel.send(&header, &[&self.key.0[..], &digests].concat())?;
         self.unanswered += 1;
         Ok(())
     }

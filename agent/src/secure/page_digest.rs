@@ -6,7 +6,6 @@
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::{Deserialize, Serialize};
 
 use crate::migrate::image::PAGE_BYTES;
 
@@ -15,14 +14,17 @@ const PAGE: usize = PAGE_BYTES as usize;
 /// Length of a digest in bytes.
 pub const DIGEST_BYTES: usize = 8;
 
+/// Length of a key in bytes.
+pub const KEY_BYTES: usize = 32;
+
 /// The key of one journey.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DigestKey([u8; 32]);
+#[derive(Clone, Debug)]
+pub struct DigestKey(pub [u8; KEY_BYTES]);
 
 impl DigestKey {
     /// A fresh one.
     pub fn random() -> std::io::Result<DigestKey> {
-        let mut key = [0; 32];
+        let mut key = [0; KEY_BYTES];
         match SystemRandom::new().fill(&mut key) {
             Ok(()) => Ok(DigestKey(key)),
             Err(_) => Err(std::io::Error::other("the kernel gives no random bytes")),

@@ -45,7 +45,6 @@ use crate::migrate::inject::Scratch;
 use crate::migrate::resource_limits::Limits;
 use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{Mapping, MappingKind};
-use crate::secure::page_digest::DigestKey;
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
 use crate::wire::supervisor::PagesToken;
@@ -421,15 +420,13 @@ pub enum ToDeputy {
         /// Pages were sent before: first home shall say what it has made anew (`Renewed`).
         awaits_renewed: bool,
     },
-    /// What consecutive pages contain, by their digests, which are the payload; the guest runs on. Answered by
-    /// `Compared`.
+    /// What consecutive pages contain, while the guest runs on; the payload is a key and their digests
+    /// ([`crate::secure::page_digest`]). Answered by `Compared`.
     Digests {
         /// Whose.
         pid: i32,
         /// Page-aligned.
         address: u64,
-        /// The digests' key.
-        key: DigestKey,
     },
     /// Pages from this address on, of a guest that runs on; the payload is their contents.
     EarlyPages {
