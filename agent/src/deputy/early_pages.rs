@@ -27,7 +27,7 @@ impl Away<'_> {
                 Some(present.map_err(|error| Trouble::Protocol(error.to_string()))?);
         }
         let pages = digests.len() / DIGEST_BYTES;
-        let range = range_of(address, pages * PAGE)?;
+        let range = self.range_of(address, pages * PAGE)?;
         let mut own = vec![0; pages * PAGE];
         let (mut differing, mut absent) = (Vec::new(), Vec::new());
         let mut done = 0;
@@ -65,7 +65,7 @@ impl Away<'_> {
     /// Puts pages of the guest's, which still runs, in their place.
     pub(super) fn take_early(&mut self, address: u64, contents: &[u8]) -> Result<(), Trouble> {
         self.note_visible("its way home");
-        let range = range_of(address, contents.len())?;
+        let range = self.range_of(address, contents.len())?;
         if self.deputy.memory.write(address, contents).is_err() {
             self.progress.renewed.push((range.start, range.end));
         }
@@ -79,17 +79,20 @@ impl Away<'_> {
         let pid = self.deputy.pid;
         Ok(self.channel.send(&ToGuest::Renewed { pid, ranges }, &[])?)
     }
-}
 
-/// Whole pages that a guest speaks of.
-fn range_of(address: u64, length: usize) -> Result<Range<u64>, Trouble> {
-    let end = address.checked_add(length as u64);
-    let end = end.filter(|_| {
-        length > 0
-            && length as u64 <= limits::EARLY_BYTES_MAX
-            && (address | length as u64).is_multiple_of(PAGE_BYTES)
-    });
-    end.map(|end| address..end).ok_or_else(misplaced)
+    /// Whole pages that a guest speaks of. The scratch area is not the program's.
+    fn range_of(&self, address: u64, length: usize) -> Result<Range<u64>, Trouble> {
+        let length = length as u64;
+        let end = address.checked_add(length).ok_or_else(misplaced)?;
+        let scratch = self.deputy.scratch.range();
+        let is_programs = end <= scratch.start || scratch.end <= address;
+        let is_whole = length > 0 && (address | length).is_multiple_of(PAGE_BYTES);
+        if is_programs && is_whole && length <= limits::EARLY_BYTES_MAX {
+            Ok(address..end)
+        } else {
+            Err(misplaced())
+        }
+    }
 }
 
 fn misplaced() -> Trouble {

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use crate::migrate::channel::Channel;
 use crate::migrate::image::PAGE_BYTES;
+use crate::migrate::inject::Scratch;
 use crate::migrate::pages::{Noted, PageMap, RUN_BYTES_MAX};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::migrate::runs::Runs;
@@ -74,12 +75,19 @@ pub struct Returning {
 }
 
 impl Returning {
-    /// Step 1; none if it is not worthwhile.
-    pub fn begin(leader: ThreadId, written: Userfaultfd) -> io::Result<Option<Returning>> {
+    /// Step 1; none if it is not worthwhile. What lies in `scratch` is not the program's.
+    pub fn begin(
+        leader: ThreadId,
+        scratch: &Scratch,
+        written: Userfaultfd,
+    ) -> io::Result<Option<Returning>> {
         let details = smaps::read(leader.cast_unsigned()).map_err(io::Error::other)?;
         let is_suitable = |detail: &&MappingDetail| {
             let mapping = &detail.mapping;
-            detail.resident_bytes > 0 && mapping.inode == 0 && !mapping.kind.is_kernel_provided()
+            detail.resident_bytes > 0
+                && mapping.inode == 0
+                && !mapping.kind.is_kernel_provided()
+                && !scratch.contains(mapping.start)
         };
         let suitable: Vec<&MappingDetail> = details.iter().filter(is_suitable).collect();
         let resident_bytes: u64 = suitable.iter().map(|detail| detail.resident_bytes).sum();

@@ -403,7 +403,7 @@ impl Supervisor {
         let guest = &mut self.guests[index];
         let is_recalled = guest.journey == Journey::Wanted(None);
         if let Some(written) = guest.written.take_if(|_| is_alone && is_recalled) {
-            guest.returning = Returning::begin(guest.leader, written)?;
+            guest.returning = Returning::begin(guest.leader, &guest.scratch, written)?;
         }
         match &mut guest.returning {
             Some(returning) => returning.advance(guest.pid, &guest.memory, &mut self.channel),
