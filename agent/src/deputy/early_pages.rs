@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::limits;
 use crate::migrate::image::PAGE_BYTES;
-use crate::process::smaps;
+use crate::migrate::objects;
+use crate::process::smaps::{self, MappingDetail};
 use crate::secure::page_digest::{DIGEST_BYTES, DigestKey};
 use crate::wire::migration::ToGuest;
 
@@ -33,11 +34,9 @@ impl Away<'_> {
         let mut done = 0;
         while done < pages {
             let at = address + (done * PAGE) as u64;
-            let read = self
-                .deputy
-                .memory
-                .read_available(at, &mut own[done * PAGE..])
-                / PAGE;
+            let plain = (self.plain_end(at).min(range.end).saturating_sub(at)) as usize;
+            let room = &mut own[done * PAGE..][..plain];
+            let read = self.deputy.memory.read_available(at, room) / PAGE;
             let there = &own[done * PAGE..(done + read) * PAGE];
             let wanted = digests[done * DIGEST_BYTES..].chunks(DIGEST_BYTES);
             let found = key.digests(there)?;
@@ -66,10 +65,30 @@ impl Away<'_> {
     pub(super) fn take_early(&mut self, address: u64, contents: &[u8]) -> Result<(), Trouble> {
         self.note_visible("its way home");
         let range = self.range_of(address, contents.len())?;
-        if self.deputy.memory.write(address, contents).is_err() {
+        let is_plain = self.plain_end(range.start) >= range.end;
+        if !is_plain || self.deputy.memory.write(address, contents).is_err() {
             self.progress.renewed.push((range.start, range.end));
         }
         Ok(())
+    }
+
+    /// Where the private memory ends that the deputy has at `address` and that began as zero: anything else is no
+    /// place for a guest's pages. `address` if there is none.
+    fn plain_end(&self, address: u64) -> u64 {
+        let present = self.progress.present.as_deref().unwrap_or_default();
+        let first = present.partition_point(|detail| detail.mapping.end <= address);
+        let mut end = address;
+        for MappingDetail { mapping, .. } in &present[first..] {
+            let is_plain = mapping.start <= end
+                && !mapping.shared
+                && !mapping.kind.is_kernel_provided()
+                && objects::identity(mapping).is_none();
+            if !is_plain {
+                break;
+            }
+            end = mapping.end;
+        }
+        end
     }
 
     /// Tells the stopped guest what the deputy does not have of what it was sent before.
