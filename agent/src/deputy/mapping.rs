@@ -33,6 +33,8 @@ impl Away<'_> {
         object: u64,
         mask: SignalSet,
     ) -> Result<(), Trouble> {
+        // What was known of the mappings is no longer so.
+        self.progress.present = None;
         let [length, protection, flags, descriptor, offset] = arguments;
         let range = start..start.saturating_add(length);
         if flags & MAP_FIXED == 0 {
@@ -124,6 +126,8 @@ impl Away<'_> {
         change: Remapped,
         mask: SignalSet,
     ) -> Result<(), Trouble> {
+        // What was known of the mappings is no longer so.
+        self.progress.present = None;
         let Remapped {
             old_start,
             old_length,
