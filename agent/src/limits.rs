@@ -21,6 +21,9 @@ pub const GUARD_REGIONS_MAX: usize = 65_536;
 /// Most memory that one message of a guest on its way home speaks of, in bytes.
 pub const EARLY_BYTES_MAX: u64 = 4 << 20;
 
+/// Most runs of pages that home has already when a guest comes home.
+pub const KEPT_RUNS_MAX: usize = 65_536;
+
 /// Longest set of CPUs that is handled, in bytes: one bit for each of the 8192 that a kernel can be built for.
 pub const CPU_SET_BYTES_MAX: usize = 1024;
 

@@ -7,11 +7,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits;
 use crate::migrate::channel::Message;
 use crate::migrate::image::{PAGE_BYTES, ProcessImage, USER_ADDRESS_END};
 use crate::migrate::objects;
 use crate::migrate::pages::{self, PageMap};
 use crate::migrate::resource_limits::Lifted;
+use crate::migrate::runs::Runs;
 use crate::process::smaps::{self, MappingDetail};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
@@ -144,6 +146,7 @@ impl Away<'_> {
         let image = &homecoming.image;
         let (pid, objects) = (self.deputy.pid, &self.deputy.objects);
         let mut incoming = Incoming::new(pid, &image.mappings, &present, objects)?;
+        let mut kept = Runs::default();
         let mut behind = 0;
         let mut count = 0;
         let mut last_sign = Instant::now();
@@ -167,25 +170,12 @@ impl Away<'_> {
                             "the guest sent misplaced pages".to_owned(),
                         ));
                     }
-                    self.clear(&present, homecoming, behind..address, &page_map)?;
+                    self.clear_all_but(&kept, &present, homecoming, behind..address, &page_map)?;
                     self.write_pages(homecoming, address, &payload)?;
                     count += payload.len() as u64 / PAGE_BYTES;
                     behind = end;
                 }
-                ToDeputy::Kept { address, length } => {
-                    let end = address.saturating_add(length);
-                    let is_placed = address >= behind
-                        && length > 0
-                        && (address | length).is_multiple_of(PAGE_BYTES)
-                        && end <= USER_ADDRESS_END;
-                    if !is_placed {
-                        return Err(Trouble::Protocol(
-                            "the guest keeps misplaced pages".to_owned(),
-                        ));
-                    }
-                    self.clear(&present, homecoming, behind..address, &page_map)?;
-                    behind = end;
-                }
+                ToDeputy::Kept { runs } if count == 0 => keep(&mut kept, &runs)?,
                 ToDeputy::ObjectPages { object, offset } => {
                     incoming.write(object, offset, &payload)?;
                     count += payload.len() as u64 / PAGE_BYTES;
@@ -193,7 +183,13 @@ impl Away<'_> {
                 ToDeputy::PagesEnd { count: sent } if sent == count => {
                     self.progress.has_all_pages = true;
                     incoming.finish()?;
-                    return self.clear(&present, homecoming, behind..u64::MAX, &page_map);
+                    return self.clear_all_but(
+                        &kept,
+                        &present,
+                        homecoming,
+                        behind..u64::MAX,
+                        &page_map,
+                    );
                 }
                 ToDeputy::GuestLost { cause, .. } => {
                     self.progress.has_all_pages = true;
@@ -237,6 +233,21 @@ impl Away<'_> {
                 self.replace_by_fresh(pid, at..at + PAGE_BYTES, protection.into())?;
                 self.deputy.memory.write(at, page)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Clears what of `range` is not `kept`.
+    fn clear_all_but(
+        &self,
+        kept: &Runs,
+        present: &[MappingDetail],
+        homecoming: &Homecoming,
+        range: std::ops::Range<u64>,
+        page_map: &PageMap,
+    ) -> Result<(), Trouble> {
+        for part in kept.outside(range) {
+            self.clear(present, homecoming, part, page_map)?;
         }
         Ok(())
     }
@@ -290,4 +301,23 @@ impl Away<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes what the guest says that home has already.
+fn keep(kept: &mut Runs, runs: &[(u64, u64)]) -> Result<(), Trouble> {
+    for &(start, end) in runs {
+        let is_whole = (start | end).is_multiple_of(PAGE_BYTES);
+        if start >= end || end > USER_ADDRESS_END || !is_whole {
+            return Err(Trouble::Protocol(
+                "the guest keeps misplaced pages".to_owned(),
+            ));
+        }
+        kept.add(start..end);
+    }
+    if kept.len() > limits::KEPT_RUNS_MAX {
+        return Err(Trouble::Protocol(
+            "the guest keeps too many pages".to_owned(),
+        ));
+    }
+    Ok(())
 }

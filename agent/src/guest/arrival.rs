@@ -121,12 +121,12 @@ fn build_guest(
             "home sends memory later that the process does not have".to_owned(),
         ));
     }
-    let sent = builder.sent();
     let mut built = builder.finish()?;
     if ranges.is_empty() {
         // Else they begin anew: what they wait for may be in memory that is not here yet.
         continue_waits(&mut built, &scratch, sandbox.offsets)?;
     }
+    let sent = std::mem::take(&mut built.sent);
     let mut guest = guest_of(built, scratch);
     let to_come: Vec<Range<u64>> = ranges.iter().map(|&(start, end)| start..end).collect();
     let pager = match later {

@@ -15,7 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::advice::Advice;
@@ -23,6 +22,7 @@ use crate::migrate::attributes::Attribute;
 use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
+use crate::migrate::runs::Runs;
 use crate::migrate::{extended_state, freeze};
 use crate::process::maps::{self, MappingKind};
 use crate::sys::blob::{self, Call};
@@ -111,8 +111,8 @@ pub struct Builder {
     /// The guest's descriptors for its memory files, by object.
     pub(super) descriptors: BTreeMap<u64, u64>,
     pub(super) pages: u64,
-    /// Addresses of the pages written so far, in the order of their coming.
-    sent: Vec<Range<u64>>,
+    /// Addresses of the pages written so far.
+    sent: Runs,
 }
 
 /// A guest's thread: as this node numbers it, and its image.
@@ -129,6 +129,8 @@ pub struct Built {
     pub threads: Vec<BuiltThread>,
     /// Its memory.
     pub memory: ProcessMemory,
+    /// What of it was sent with it.
+    pub sent: Runs,
     /// What stands behind its mappings.
     pub files: MemoryFiles,
     /// What of the image this kernel cannot do: see [`ProcessImage`].
@@ -161,7 +163,7 @@ impl Builder {
             filter,
             descriptors: BTreeMap::new(),
             pages: 0,
-            sent: Vec::new(),
+            sent: Runs::default(),
         };
         builder.map_scratch()?;
         builder.strip()?;
@@ -284,18 +286,8 @@ impl Builder {
         }
         self.write(address, contents)?;
         self.pages += contents.len() as u64 / PAGE_BYTES;
-        match self.sent.last_mut() {
-            Some(last) if last.end == address => last.end = end,
-            _ => self.sent.push(address..end),
-        }
+        self.sent.add(address..end);
         Ok(())
-    }
-
-    /// Which addresses have been written, ascending.
-    pub fn sent(&self) -> Vec<Range<u64>> {
-        let mut sent = self.sent.clone();
-        sent.sort_by_key(|range| range.start);
-        sent
     }
 
     /// Number of pages written so far.
@@ -333,6 +325,7 @@ impl Builder {
         Ok(Built {
             threads,
             memory: self.memory,
+            sent: self.sent,
             files: self.files,
             advice_refused: self.advice_refused,
             possible_cpus: self.possible_cpus,

@@ -4,16 +4,15 @@
 //! 2. The image is captured; a thread that awaits a call's return stays inside that call.
 //! 3. Image, undelivered signals, all pages with contents of the guest's own, and shared objects are sent.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::migrate::asleep::{self, Asleep};
 use crate::migrate::capture::{self, Known, ThreadToCapture, restart};
-use crate::migrate::channel::Channel;
 use crate::migrate::freeze;
 use crate::migrate::image::{PAGE_BYTES, UndeliveredSignal};
 use crate::migrate::objects::{Parts, Sources};
 use crate::migrate::pages::{self, PageMap, Region};
+use crate::migrate::runs::Runs;
 use crate::process::smaps;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::wait::{self, Report, Stop};
@@ -23,6 +22,9 @@ use super::returning::Returning;
 use super::stay::Stay;
 use super::threads::{Completion, ThreadState};
 use super::trouble::Trouble;
+
+/// Most runs told of in one message.
+const RUNS_A_MESSAGE: usize = 4096;
 
 /// How long home may take to stop its threads and to adapt its mappings.
 const RENEWED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +116,7 @@ impl Stay<'_> {
         self.channel.send(&header, &[])?;
         let kept = match returning {
             Some(returning) => returning.kept(&self.await_renewed()?)?,
-            None => Vec::new(),
+            None => Runs::default(),
         };
         let mut count = self.send_pages(&regions, &kept)?;
         sources.send_all(
@@ -145,33 +147,28 @@ impl Stay<'_> {
         }
     }
 
-    /// Sends the pages of `regions` but for what is `kept`, of which home is told; returns their number.
-    fn send_pages(&mut self, regions: &[Region], kept: &[Range<u64>]) -> Result<u64, Trouble> {
-        let page_map = PageMap::open(self.guest.leader)?;
-        let memory = &self.guest.memory;
-        let channel = &mut *self.channel;
-        let send_between = |range: Range<u64>, origin, channel: &mut Channel| {
-            let region = Region { range, origin };
-            pages::for_each_run(&[region], memory, &page_map, |address, contents| {
-                channel
-                    .send(&ToDeputy::Pages { address }, contents)
-                    .map_err(Trouble::from)
-            })
-        };
-        let mut count = 0;
-        for Region { range, origin } in regions {
-            let mut start = range.start;
-            let first = kept.partition_point(|run| run.end <= range.start);
-            for run in kept[first..].iter().take_while(|run| run.start < range.end) {
-                let address = run.start.max(range.start);
-                let length = run.end.min(range.end) - address;
-                count += send_between(start..address, *origin, channel)?;
-                channel.send(&ToDeputy::Kept { address, length }, &[])?;
-                start = address + length;
-            }
-            count += send_between(start..range.end, *origin, channel)?;
+    /// Tells home of what is `kept`, and sends all other pages of `regions`; returns their number.
+    fn send_pages(&mut self, regions: &[Region], kept: &Runs) -> Result<u64, Trouble> {
+        let runs: Vec<(u64, u64)> = kept.iter().map(|run| (run.start, run.end)).collect();
+        for runs in runs.chunks(RUNS_A_MESSAGE) {
+            let runs = runs.to_vec();
+            self.channel.send(&ToDeputy::Kept { runs }, &[])?;
         }
-        Ok(count)
+        let regions: Vec<Region> = regions
+            .iter()
+            .flat_map(|Region { range, origin }| {
+                let origin = *origin;
+                let parts = kept.outside(range.clone()).into_iter();
+                parts.map(move |range| Region { range, origin })
+            })
+            .collect();
+        let page_map = PageMap::open(self.guest.leader)?;
+        let (memory, channel) = (&self.guest.memory, &mut *self.channel);
+        pages::for_each_run(&regions, memory, &page_map, |address, contents| {
+            channel
+                .send(&ToDeputy::Pages { address }, contents)
+                .map_err(Trouble::from)
+        })
     }
 
     /// Stops the guest, and tells what its threads slept in here.

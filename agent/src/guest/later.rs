@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::migrate::link::AgentLink;
 use crate::migrate::pages::{Origin, PageMap};
+use crate::migrate::runs::Runs;
 use crate::sys::call_numbers as number;
 use crate::sys::userfaultfd::Userfaultfd;
 
@@ -32,12 +33,12 @@ pub struct Later {
 
 impl Later {
     /// Takes the page connection for the memory `to_come` of a stopped guest. Single pages of it may be among
-    /// those that were `sent`, ascending.
+    /// those that were `sent`.
     pub fn begin(
         mut self,
         link: &mut AgentLink,
         guest: &Guest,
-        sent: &[Range<u64>],
+        sent: &Runs,
         to_come: &[Range<u64>],
     ) -> Result<Pager, Trouble> {
         self.watch(guest, sent, to_come)?;
@@ -51,12 +52,7 @@ impl Later {
     }
 
     /// From here on, who touches memory that is to come waits for it; and nothing else is there.
-    fn watch(
-        &self,
-        guest: &Guest,
-        sent: &[Range<u64>],
-        to_come: &[Range<u64>],
-    ) -> Result<(), Trouble> {
+    fn watch(&self, guest: &Guest, sent: &Runs, to_come: &[Range<u64>]) -> Result<(), Trouble> {
         const MADV_DONTNEED: u64 = 4;
         let page_map = PageMap::open(guest.leader)?;
         for _ in 0..ATTEMPTS_MAX {
@@ -89,7 +85,7 @@ impl Later {
 /// Pages that are there without having been sent.
 fn strange_pages(
     page_map: &PageMap,
-    sent: &[Range<u64>],
+    sent: &Runs,
     to_come: &[Range<u64>],
 ) -> Result<Vec<Range<u64>>, Trouble> {
     let mut strange = Vec::new();
@@ -102,47 +98,10 @@ fn strange_pages(
                 return Err(Trouble::Io(told));
             }
             for run in runs {
-                strange.extend(without(run, sent));
+                strange.extend(sent.outside(run));
             }
             start = end;
         }
     }
     Ok(strange)
-}
-
-/// What of `run` is in none of the ascending `ranges`.
-fn without(run: Range<u64>, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut rest = Vec::new();
-    let mut start = run.start;
-    let first = ranges.partition_point(|range| range.end <= run.start);
-    for range in ranges[first..].iter().take_while(|it| it.start < run.end) {
-        if start < range.start {
-            rest.push(start..range.start);
-        }
-        start = range.end;
-    }
-    if start < run.end {
-        rest.push(start..run.end);
-    }
-    rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_sent_is_left_alone() {
-        let sent = [10..20, 30..40, 60..70];
-        for (run, wanted) in [
-            (0..10, vec![(0, 10)]),
-            (5..35, vec![(5, 10), (20, 30)]),
-            (32..38, vec![]),
-            (35..65, vec![(40, 60)]),
-            (0..100, vec![(0, 10), (20, 30), (40, 60), (70, 100)]),
-        ] {
-            let rest = without(run, &sent).into_iter();
-            assert!(rest.map(|range| (range.start, range.end)).eq(wanted));
-        }
-    }
 }

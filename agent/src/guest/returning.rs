@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
+use crate::limits;
 use crate::migrate::channel::Channel;
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::inject::Scratch;
@@ -219,14 +220,20 @@ impl Returning {
     }
 
     /// Step 4: what home has of the stopped guest's memory, but for what it has made anew.
-    pub fn kept(mut self, renewed: &[(u64, u64)]) -> io::Result<Vec<Range<u64>>> {
+    pub fn kept(mut self, renewed: &[(u64, u64)]) -> io::Result<Runs> {
         for &(start, end) in renewed {
             self.at_home.take(start..end);
         }
-        let mut kept = Vec::new();
+        let mut kept = Runs::default();
         for range in &self.noted {
             for run in self.page_map.noted(range, Noted::Unwritten)? {
-                kept.extend(self.at_home.take(run));
+                for run in self.at_home.take(run) {
+                    if kept.len() == limits::KEPT_RUNS_MAX {
+                        // The rest goes once more.
+                        return Ok(kept);
+                    }
+                    kept.add(run);
+                }
             }
         }
         Ok(kept)

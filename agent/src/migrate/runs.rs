@@ -64,6 +64,25 @@ impl Runs {
         self.take(start..end).into_iter().next()
     }
 
+    /// What of `range` is not in it.
+    pub fn outside(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut outside = Vec::new();
+        let around = self.0.range(..=range.start).next_back();
+        let mut start = around.map_or(range.start, |(_, &end)| end.max(range.start));
+        if start < range.end {
+            for (&from, &to) in self.0.range(start..range.end) {
+                if start < from {
+                    outside.push(start..from);
+                }
+                start = to;
+            }
+        }
+        if start < range.end {
+            outside.push(start..range.end);
+        }
+        outside
+    }
+
     /// Takes what lies in `range`.
     pub fn take(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut taken = Vec::new();
@@ -92,7 +111,27 @@ mod tests {
             runs.add(run);
         }
         assert_eq!(runs.len(), 1);
-        assert!(runs.iter().eq([5..80]));
+        assert_eq!(runs.iter().next(), Some(5..80));
+    }
+
+    #[test]
+    fn what_is_outside_lies_between_the_runs() {
+        let mut runs = Runs::default();
+        for run in [10..20, 30..40, 60..70] {
+            runs.add(run);
+        }
+        for (range, wanted) in [
+            (0..10, vec![(0, 10)]),
+            (5..35, vec![(5, 10), (20, 30)]),
+            (32..38, vec![]),
+            (35..65, vec![(40, 60)]),
+            (0..100, vec![(0, 10), (20, 30), (40, 60), (70, 100)]),
+            (15..15, vec![]),
+            (25..25, vec![]),
+        ] {
+            let outside = runs.outside(range).into_iter();
+            assert!(outside.map(|run| (run.start, run.end)).eq(wanted));
+        }
     }
 
     #[test]

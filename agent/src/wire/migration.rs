@@ -20,7 +20,7 @@
 //!                                                stops the guest (or it stops by itself: a cause)
 //!            <-------------------------------    Homecoming
 //!   Renewed  ------------------------------->
-//!            <-------------------------------    Pages*, Kept*, PagesEnd
+//!            <-------------------------------    Kept*, Pages*, PagesEnd
 //!   (restores the original)
 //!   Arrived  ------------------------------->    kills the guest
 //! ```
@@ -435,12 +435,10 @@ pub enum ToDeputy {
         /// Page-aligned.
         address: u64,
     },
-    /// Among `Pages`: these home has already.
+    /// Before `Pages`: what home has already, page-aligned begin and end.
     Kept {
-        /// Page-aligned.
-        address: u64,
-        /// In bytes.
-        length: u64,
+        /// Each within the program's memory.
+        runs: Vec<(u64, u64)>,
     },
     /// Pages from this address on; the payload is their contents.
     Pages {
