@@ -73,7 +73,7 @@ impl Stay<'_> {
             .collect();
         let (memory, scratch) = (&self.guest.memory, &self.guest.scratch);
         let images = capture::capture_threads(&threads, memory)?;
-        let returning = self.guest.returning.take();
+        let mut returning = self.guest.returning.take();
         let known = known(self.guest.leader, returning.as_ref())?;
         let files = &mut self.guest.files;
         let mut image = capture::capture_process(&threads, images, memory, scratch, &known, files)?;
@@ -114,7 +114,7 @@ impl Stay<'_> {
             awaits_renewed: returning.is_some(),
         };
         self.channel.send(&header, &[])?;
-        let kept = match returning {
+        let kept = match &mut returning {
             Some(returning) => returning.kept(&self.await_renewed()?)?,
             None => Runs::default(),
         };
@@ -132,6 +132,7 @@ impl Stay<'_> {
             },
         )?;
         self.channel.send(&ToDeputy::PagesEnd { count }, &[])?;
+        self.guest.returning = returning;
         Ok(())
     }
 

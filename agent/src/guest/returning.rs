@@ -219,21 +219,25 @@ impl Returning {
         &self.details
     }
 
-    /// Step 4: what home has of the stopped guest's memory, but for what it has made anew.
-    pub fn kept(mut self, renewed: &[(u64, u64)]) -> io::Result<Runs> {
+    /// Step 4: what home has of the stopped guest's memory, but for what it has made anew. This outlives the
+    /// guest's memory: to end the noting of writes takes the kernel a walk through all of it.
+    pub fn kept(&mut self, renewed: &[(u64, u64)]) -> io::Result<Runs> {
         for &(start, end) in renewed {
             self.at_home.take(start..end);
         }
+        for range in &self.noted {
+            for run in self.page_map.renewed(range)? {
+                self.at_home.take(run);
+            }
+        }
         let mut kept = Runs::default();
         for range in &self.noted {
-            for run in self.page_map.noted(range, Noted::Unwritten)? {
-                for run in self.at_home.take(run) {
-                    if kept.len() == limits::KEPT_RUNS_MAX {
-                        // The rest goes once more.
-                        return Ok(kept);
-                    }
-                    kept.add(run);
+            for run in self.at_home.take(range.clone()) {
+                if kept.len() == limits::KEPT_RUNS_MAX {
+                    // The rest goes once more.
+                    return Ok(kept);
                 }
+                kept.add(run);
             }
         }
         Ok(kept)

@@ -77,8 +77,6 @@ pub enum Noted {
     All,
     /// Those written to since they were last asked for.
     Written,
-    /// The others.
-    Unwritten,
 }
 
 /// How the page map is looked through.
@@ -124,16 +122,12 @@ impl PageMap {
                 Origin::Object => guards.union(Categories::FILE),
             };
             let any = Categories::PRESENT.union(Categories::SWAPPED);
-            match pagemap::scan(
-                &self.file,
-                range,
-                Wanted {
-                    any,
-                    none,
-                    ..Wanted::default()
-                },
-                RUNS_MAX,
-            ) {
+            let wanted = Wanted {
+                any,
+                none,
+                ..Wanted::default()
+            };
+            match pagemap::scan(&self.file, range, wanted, RUNS_MAX) {
                 Ok(found) => return Ok(found),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
                     self.way.set(next_way);
@@ -163,21 +157,15 @@ impl PageMap {
 
     /// Runs of guard pages in `range` (MADV_GUARD_INSTALL); nothing if the kernel does not tell.
     pub fn guards(&self, range: &Range<u64>) -> io::Result<Option<Vec<Range<u64>>>> {
-        let (any, none) = (Categories::GUARD, Categories::NONE);
+        let wanted = Wanted {
+            any: Categories::GUARD,
+            ..Wanted::default()
+        };
         let mut guards = Vec::new();
         let mut start = range.start;
         while start < range.end {
             let rest = start..range.end;
-            match pagemap::scan(
-                &self.file,
-                &rest,
-                Wanted {
-                    any,
-                    none,
-                    ..Wanted::default()
-                },
-                RUNS_MAX,
-            ) {
+            match pagemap::scan(&self.file, &rest, wanted, RUNS_MAX) {
                 Ok((found, end)) => {
                     guards.extend(found);
                     if guards.len() > crate::limits::GUARD_REGIONS_MAX || end <= start {
@@ -194,21 +182,41 @@ impl PageMap {
         Ok(Some(guards))
     }
 
-    /// Runs of pages in `range`, whose writes are noted, that are there: all of them, those that were written to
-    /// or those that were not. All count as not written afterwards unless the third is asked for.
+    /// Runs of pages in `range`, whose writes are noted, that are there: all of them, or those that were written
+    /// to. They count as not written afterwards.
     pub fn noted(&self, range: &Range<u64>, which: Noted) -> io::Result<Vec<Range<u64>>> {
-        let written = Categories::WRITTEN;
-        let (all, none) = match which {
-            Noted::All => (Categories::NONE, Categories::NONE),
-            Noted::Written => (written, Categories::NONE),
-            Noted::Unwritten => (Categories::NONE, written),
+        let all = match which {
+            Noted::All => Categories::NOTED,
+            Noted::Written => Categories::NOTED.union(Categories::WRITTEN),
         };
         let wanted = Wanted {
             any: Categories::PRESENT.union(Categories::SWAPPED),
-            all: Categories::NOTED.union(all),
-            none,
-            notes: which != Noted::Unwritten,
+            all,
+            notes: true,
+            ..Wanted::default()
         };
+        self.all_runs(range, wanted)
+    }
+
+    /// Runs of addresses in `range` that have other contents than when [`Self::noted`] was last asked, or may
+    /// have: pages that were written to, and what is not in memory. The kernel is quicker in telling of these
+    /// than in telling of all others.
+    pub fn renewed(&self, range: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        let written = Wanted {
+            all: Categories::WRITTEN,
+            told: Categories::WRITTEN,
+            ..Wanted::default()
+        };
+        let absent = Wanted {
+            none: Categories::PRESENT,
+            ..Wanted::default()
+        };
+        let mut runs = self.all_runs(range, written)?;
+        runs.extend(self.all_runs(range, absent)?);
+        Ok(runs)
+    }
+
+    fn all_runs(&self, range: &Range<u64>, wanted: Wanted) -> io::Result<Vec<Range<u64>>> {
         let mut runs = Vec::new();
         let mut start = range.start;
         while start < range.end {

@@ -53,6 +53,9 @@ pub struct Wanted {
     pub none: Categories,
     /// From now on it counts as not written.
     pub notes: bool,
+    /// Neighbours that differ in these form runs of their own. If nothing but [`Categories::WRITTEN`] is wanted
+    /// and told, the kernel looks at nothing else, which is quick.
+    pub told: Categories,
 }
 
 /// Runs of wanted pages, ascending, and the address up to which was looked: the end of the range, or less
@@ -83,8 +86,7 @@ pub fn scan(
         wanted.none.0,
         wanted.none.union(wanted.all).0,
         wanted.any.0,
-        // Nothing is asked of the pages found: they form runs whatever else they are.
-        0,
+        wanted.told.0,
     ];
     // SAFETY: the kernel reads and writes the 96 bytes of `arguments` and at most `vec_len` entries of
     // `regions`; both live until the call returns.
