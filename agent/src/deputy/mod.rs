@@ -8,8 +8,8 @@
 //! for it, [`actions`] knows what signals do, [`regulations`] tells the guest's node of limits and scheduling,
 //! [`homecoming`] puts it back into
 //! the original process, [`portions`] finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
-//! on what it executes. `connections` asks the agent for connections to other nodes; `memory_at_home` is the
-//! memory's part of the homecoming.
+//! on what it executes. `connections` asks the agent for connections to other nodes; `early_pages` takes
+//! memory that comes home before its guest, and `memory_at_home` is the memory's part of the homecoming.
 
 pub mod actions;
 pub mod away;

@@ -5,9 +5,9 @@
 //! its own, [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`]
 //! decides which calls it makes here, [`trap`] handles all others, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
-//! processes, [`pager`] fills its memory while it runs, [`signals`] what home's kernel wants it to hear,
+//! processes, [`later`] makes it wait for memory that [`pager`] fills in while it runs, [`signals`] what home's kernel wants it to hear,
 //! [`pending`] what it does not hear at once, [`regulations`] what this node's kernel has to go by,
-//! [`homecoming`] its way back.
+//! [`homecoming`] its way back, on which [`returning`] sends memory ahead.
 
 pub mod arrival;
 pub mod build;
