@@ -2,8 +2,9 @@
 
 use std::io;
 
-/// After this many seconds a child that hangs is killed by the kernel.
-const CHILD_SECONDS_MAX: libc::c_uint = 5;
+/// After this many seconds a child that hangs is killed by the kernel. A network namespace can take seconds while
+/// many others are being taken down.
+const CHILD_SECONDS_MAX: libc::c_uint = 15;
 
 /// Runs `attempt` in a child of this process and returns what it returned; nothing if the child could
 /// not be made or was killed.
