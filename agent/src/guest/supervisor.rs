@@ -403,7 +403,13 @@ impl Supervisor {
         let guest = &mut self.guests[index];
         let is_recalled = guest.journey == Journey::Wanted(None);
         if let Some(written) = guest.written.take_if(|_| is_alone && is_recalled) {
-            guest.returning = Returning::begin(guest.leader, &guest.scratch, written)?;
+            match Returning::begin(guest.leader, &guest.scratch, written) {
+                Ok(returning) => guest.returning = returning,
+                Err(error) => {
+                    let pid = guest.pid;
+                    log::warn!("guest {pid} is stopped before its memory goes home: {error}");
+                }
+            }
         }
         match &mut guest.returning {
             Some(returning) => returning.advance(guest.pid, &guest.memory, &mut self.channel),
