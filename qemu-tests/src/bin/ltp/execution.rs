@@ -14,6 +14,7 @@ use lab::{NodeHandle, wait_until};
 use rustix::process::Signal;
 
 use crate::journey::Journey;
+use crate::loop_devices;
 use crate::outcome::{Checks, Ending, Outcome};
 use crate::suite::{Suite, Test};
 
@@ -214,6 +215,7 @@ fn make_directory(path: &Path) -> Result<(), LabError> {
 /// What a killed test has mounted or made immutable stays until the lab ends; the next run has a
 /// directory of its own.
 fn remove_directory(path: &Path) {
+    loop_devices::detach_from(path);
     if let Err(error) = fs::remove_dir_all(path) {
         eprintln!("ltp: {} stays: {error}", path.display());
     }

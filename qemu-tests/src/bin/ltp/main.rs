@@ -10,6 +10,7 @@
 mod alone;
 mod execution;
 mod journey;
+mod loop_devices;
 mod notes;
 mod outcome;
 mod report;
