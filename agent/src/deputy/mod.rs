@@ -1,15 +1,17 @@
 //! The home side of a migrated process: executes forwarded calls, hears signals.
 //!
-//! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while
-//! they are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move
-//! out, of which `draft` comes before the freeze and `sending` within, [`parting`] and [`push`] send most of the memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`] maps what it
-//! maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it sees of its own
-//! memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and processes, [`signals`] hears
-//! for it, [`actions`] knows what signals do, [`regulations`] tells the guest's node of limits and scheduling,
-//! [`homecoming`] puts it back into
-//! the original process, [`portions`] finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`] sends
-//! on what it executes. `connections` asks the agent for connections to other nodes; `early_pages` takes
-//! memory that comes home before its guest, and `memory_at_home` is the memory's part of the homecoming.
+//! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while they
+//! are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move out, of
+//! which `draft` comes before the freeze and `sending` within, [`parting`] and [`push`] send most of the
+//! memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`]
+//! maps what it maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it
+//! sees of its own memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and
+//! processes, [`signals`] hears for it, [`actions`] knows what signals do, [`regulations`] tells the guest's
+//! node of limits and scheduling, [`homecoming`] puts it back into the original process, [`portions`]
+//! finishes its long transfers, [`loss`] decides what becomes of it when its node is lost, [`following`]
+//! sends on what it executes. `orders` are the moves that the supervisor is asked for, `connections` asks the
+//! agent for connections to other nodes; `early_pages` takes memory that comes home before its guest, and
+//! `memory_at_home` is the memory's part of the homecoming.
 
 pub mod actions;
 pub mod away;
@@ -30,6 +32,7 @@ pub mod loss;
 pub mod mapping;
 mod memory_at_home;
 pub mod objects;
+mod orders;
 pub mod own_memory;
 pub mod parting;
 pub mod portions;

@@ -41,6 +41,7 @@ use super::departure::{self, Departed, DepartureError, Start};
 use super::draft::Draft;
 use super::family::{Family, Happening};
 use super::following;
+use super::orders::Order;
 
 /// How often the supervisor says that it is alive, and looks whether the remote node is.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -48,20 +49,8 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Why a process came home that executes another program; the agent, too, goes by it.
 pub const EXECUTES: &str = "it executes another program";
 
-/// How long a supervisor with nothing to do waits to be asked for something.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
-
 /// A connection as the agent hands it over.
 pub(super) type Connection = (OwnedFd, ChannelKeys);
-
-/// A move that was asked for.
-struct Order {
-    pid: ThreadId,
-    /// Names it in the answer; 0 if the supervisor has asked for it by itself.
-    request: u64,
-    destination: Destination,
-    start: Start,
-}
 
 /// The supervisor of a process and of what it forks while it is away.
 pub(super) struct Supervisor {
@@ -76,7 +65,7 @@ pub(super) struct Supervisor {
     past_cpu_seconds: f64,
     past_calls: u64,
     /// Moves asked for and not yet begun.
-    orders: VecDeque<Order>,
+    pub(super) orders: VecDeque<Order>,
     /// Answers to [`FromSupervisor::OpenChannel`] not yet taken.
     pub(super) channels: VecDeque<(u64, Result<Connection, String>)>,
     pub(super) channels_asked: u64,
@@ -200,37 +189,6 @@ impl Supervisor {
                 self.answer(order, Ok(report), None);
                 self.journey(departed.family)
             }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        order: &Order,
-        result: Result<MoveReport, MoveError>,
-        cause: Option<String>,
-    ) {
-        self.link.send(&FromSupervisor::MoveDone {
-            pid: order.pid.cast_unsigned(),
-            request: order.request,
-            destination: order.destination.clone(),
-            result,
-            cause,
-        });
-    }
-
-    /// The next move asked for; none if the supervisor is not needed.
-    fn next_order(&mut self) -> Option<Order> {
-        let deadline = Instant::now() + IDLE_TIMEOUT;
-        loop {
-            let position = self.orders.iter().position(|order| order.pid == self.pid);
-            if let Some(order) = position.and_then(|index| self.orders.remove(index)) {
-                return Some(order);
-            }
-            if Instant::now() >= deadline {
-                return None;
-            }
-            self.link.descriptor()?;
-            self.wait(Vec::new(), IDLE_TIMEOUT);
         }
     }
 
@@ -407,31 +365,6 @@ impl Supervisor {
         });
     }
 
-    /// Calls those home that are wanted elsewhere.
-    fn follow_orders(&mut self, family: &mut Family) {
-        let mut index = 0;
-        while let Some(order) = self.orders.get(index) {
-            let Some(position) = family.position(order.pid) else {
-                // Of one that has left meanwhile; the agent knows, or will in a moment.
-                index += 1;
-                continue;
-            };
-            let is_there =
-                matches!(&order.destination, Destination::Node(node) if node.id == family.node.id);
-            if is_there {
-                if let Some(order) = self.orders.remove(index) {
-                    self.answer(&order, Ok(MoveReport::default()), None);
-                }
-                continue;
-            }
-            let pid = order.pid.cast_unsigned();
-            self.link
-                .report(pid, |status| status.state = ProcessState::Returning);
-            family.recall(position);
-            index += 1;
-        }
-    }
-
     /// Whether the process that the last of them concerns lives on at home, for this supervisor to serve.
     fn on_happenings(
         &mut self,
@@ -566,37 +499,6 @@ impl Supervisor {
         };
         supervisor.serve(false);
         0
-    }
-
-    /// The order to come home, if there is one; else one that nobody has given.
-    fn take_order_home(&mut self, pid: ThreadId) -> Order {
-        let wanted = |order: &Order| order.pid == pid && order.destination == Destination::Home;
-        let position = self.orders.iter().position(wanted);
-        position
-            .and_then(|index| self.orders.remove(index))
-            .unwrap_or_else(|| Order::of_its_own(pid, Destination::Home))
-    }
-
-    fn fail_orders(&mut self, pid: ThreadId, error: &MoveError) {
-        let (concerned, others) = self
-            .orders
-            .drain(..)
-            .partition::<Vec<_>, _>(|order| order.pid == pid);
-        self.orders.extend(others);
-        for order in concerned {
-            self.answer(&order, Err(error.clone()), None);
-        }
-    }
-}
-
-impl Order {
-    fn of_its_own(pid: ThreadId, destination: Destination) -> Order {
-        Order {
-            pid,
-            request: 0,
-            destination,
-            start: Start::Running,
-        }
     }
 }
 
