@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::bridge::Bridge;
@@ -234,9 +235,23 @@ impl Daemon {
     }
 
     fn serve(&mut self) -> Result<(), LabError> {
+        // By default the kernel may be 50 us late, which is much beside the delay of a fast network.
+        rustix::thread::set_current_timer_slack(NonZeroU64::new(1))
+            .map_err(LabError::doing("ask for exact timeouts"))?;
         let handling = || LabError::doing::<io::Error>("serve the lab");
         loop {
-            let timeout = self.fabric.next_due(Instant::now()).map(timespec_of);
+            let timeout = match self.fabric.next_due(Instant::now()).map(timespec_of) {
+                None => None,
+                // epoll_wait(2) counts in milliseconds, ppoll(2) in nanoseconds.
+                Some(due) => {
+                    let mut readable = [PollFd::new(&self.epoll, PollFlags::IN)];
+                    match poll(&mut readable, Some(&due)) {
+                        Err(rustix::io::Errno::INTR) => continue,
+                        other => other.map_err(LabError::doing("wait for the time of a frame"))?,
+                    };
+                    Some(Timespec::default())
+                }
+            };
             let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS_MAX];
             let (events, _) = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,

@@ -65,6 +65,12 @@ impl Group {
         (Self::Compiler, "compiler"),
         (Self::Memory, "memory"),
     ];
+
+    /// As it is called on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(group, _)| *group == self);
+        found.map_or("", |(_, name)| name)
+    }
 }
 
 /// The groups to measure, in the order of the table.

@@ -177,6 +177,7 @@ impl Figure {
         match self.target {
             Target::None => String::new(),
             Target::AtMost(most) => format!("<= {}", self.unit.text(most)),
+            Target::TimesAtMost(most) if most < 0.1 => format!("<= {most:.3}x"),
             Target::TimesAtMost(most) => format!("<= {most:.2}x"),
             Target::TimesLess(least) => format!("{least:.0}x less"),
             Target::MoreByAtMost(most) => format!("<= + {}", self.unit.text(most)),
@@ -265,6 +266,28 @@ mod tests {
         alone.beside = None;
         assert_eq!(alone.is_met(), None);
         assert_eq!(figure(1.0, 0.0, target).ratio(), None);
+    }
+
+    #[test]
+    fn targets_are_told_as_exactly_as_they_are_meant() {
+        let texts = [
+            Target::None,
+            Target::AtMost(0.005),
+            Target::TimesAtMost(1.35),
+            Target::TimesAtMost(0.013),
+            Target::TimesLess(10.0),
+            Target::MoreByAtMost(10e-6),
+        ]
+        .map(|target| figure(1.0, 1.0, target).target_text());
+        let expected = [
+            "",
+            "<= 5.00 ms",
+            "<= 1.35x",
+            "<= 0.013x",
+            "10x less",
+            "<= + 10.0 us",
+        ];
+        assert_eq!(texts, expected);
     }
 
     #[test]

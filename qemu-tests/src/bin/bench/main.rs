@@ -42,12 +42,17 @@ use report::Report;
 
 fn main() -> ExitCode {
     let arguments: Arguments = argh::from_env();
-    match measure(&arguments).and_then(|report| tell(&report, &arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+    if arguments.runs == 0 {
+        eprintln!("bench: nothing can be said of no run: --runs 1 or more");
+        return ExitCode::from(2);
+    }
+    let (report, all_measured) = measure(&arguments);
+    match tell(&report, &arguments) {
+        Ok(()) if all_measured => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error}");
-            let usage = matches!(error, LabError::Usage(_));
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::FAILURE
         }
     }
 }
@@ -62,23 +67,31 @@ fn tell(report: &Report, arguments: &Arguments) -> Result<(), LabError> {
         .map_err(LabError::doing("write the table"))
 }
 
-fn measure(arguments: &Arguments) -> Result<Report, LabError> {
-    if arguments.runs == 0 {
-        return Err(LabError::Usage(
-            "nothing can be said of no run: --runs 1 or more".into(),
-        ));
-    }
+/// All groups that were asked for, and whether all of them could be measured: one that fails does not take the
+/// figures of the others with it.
+fn measure(arguments: &Arguments) -> (Report, bool) {
     let machine = machine::describe();
     let mut figures = Vec::new();
+    let mut all_measured = true;
     for &group in &arguments.only.0 {
-        eprintln!("bench: {group:?} ...");
-        figures.extend(measure_group(group, arguments)?);
+        eprintln!("bench: {} ...", group.name());
+        match measure_group(group, arguments) {
+            Ok(measured) => figures.extend(measured),
+            Err(error) => {
+                eprintln!("bench: {}: {error}", group.name());
+                let what = format!("all of group {}", group.name());
+                figures.push(Figure::missing(group.name(), what, "failed"));
+                all_measured = false;
+            }
+        }
     }
-    Ok(Report {
+    let runs = arguments.runs;
+    let report = Report {
         machine,
-        runs: arguments.runs,
+        runs,
         figures,
-    })
+    };
+    (report, all_measured)
 }
 
 /// Each group has a lab of its own: what one leaves behind must not slow the next.
