@@ -81,9 +81,9 @@ fn small_reads(laboratory: &Laboratory, runs: usize) -> Result<Figure, LabError>
         "small_read",
         "one of 10,000 reads of 64 bytes, away over 0.2 ms",
         Unit::Seconds,
-        there.scaled(each),
+        there.took.scaled(each),
     )
-    .beside("native", natively.scaled(each))
+    .beside("native", natively.took.scaled(each))
     .target(Target::AtMost(READ_SECONDS)))
 }
 

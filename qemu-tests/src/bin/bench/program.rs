@@ -77,10 +77,32 @@ impl Program {
 
     /// Waits for the end of what it has begun with; the seconds.
     pub(crate) fn end(&mut self) -> Result<f64, LabError> {
+        self.seconds().map(|seconds| seconds[0])
+    }
+
+    /// Lets it do something; how many seconds it says that it took, and how many of CPU time.
+    pub(crate) fn ask_for_both(&mut self, line: &str) -> Result<(f64, f64), LabError> {
+        self.begin(line)?;
+        match self.seconds()?.as_slice() {
+            [took, cpu, ..] => Ok((*took, *cpu)),
+            _ => Err(LabError::Protocol(format!(
+                "{} tells no CPU time",
+                self.name
+            ))),
+        }
+    }
+
+    /// The next answer: at least one number.
+    fn seconds(&mut self) -> Result<Vec<f64>, LabError> {
         let answer = self.answer()?;
-        let ns: Result<f64, _> = answer.trim().parse();
-        ns.map(|ns| ns / 1e9)
-            .map_err(|_| LabError::Protocol(format!("{} says {answer:?}", self.name)))
+        let words = answer.split_whitespace();
+        let seconds: Result<Vec<f64>, _> = words
+            .map(|word| word.parse().map(|ns: f64| ns / 1e9))
+            .collect();
+        match seconds {
+            Ok(seconds) if !seconds.is_empty() => Ok(seconds),
+            _ => Err(LabError::Protocol(format!("{} says {answer:?}", self.name))),
+        }
     }
 
     fn answer(&mut self) -> Result<String, LabError> {
