@@ -190,6 +190,9 @@ pub const PROGRAMS: &[Program] = &[
             "medium",
             "-threads",
             "2",
+            // Threads that take a frame each come to other bytes now and then, natively too.
+            "-x264-params",
+            "sliced-threads=1",
             "-fflags",
             "+bitexact",
             "-flags:v",
