@@ -1,5 +1,6 @@
 //! On what it is measured: a figure without its machine says little.
 
+use std::fmt;
 use std::fs;
 use std::io;
 
@@ -16,6 +17,21 @@ pub struct Machine {
     pub kernel: String,
     /// Threads that wanted a CPU, on average of the last minute: others work here, too.
     pub load: f64,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            cpus,
+            cpu_model,
+            kernel,
+            load,
+        } = self;
+        write!(
+            formatter,
+            "{cpus} CPUs ({cpu_model}), Linux {kernel}, load {load:.1}"
+        )
+    }
 }
 
 /// This machine. What it does not tell is "unknown".

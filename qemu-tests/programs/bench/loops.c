@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "measured.h"
+
 #define MEMORY_BYTES (256UL << 20)
 #define HUGE_PAGE_BYTES (2UL << 20)
 #define PAGE_BYTES 4096UL
@@ -32,26 +34,6 @@
 
 /* What the loops compute goes here, so that they cannot be left out. */
 static volatile uint64_t result;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "loops: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static long long ns_of(clockid_t clock)
-{
-	struct timespec now;
-
-	if (clock_gettime(clock, &now))
-		fail("clock_gettime");
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-static uint64_t next(uint64_t state)
-{
-	return state * 6364136223846793005ULL + 1442695040888963407ULL;
-}
 
 static void integers(long count)
 {

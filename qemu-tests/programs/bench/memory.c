@@ -27,6 +27,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "measured.h"
+
 #define PAGE_BYTES 4096UL
 #define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define HUGE_PAGE_BYTES (2UL << 20)
@@ -40,26 +42,6 @@ static unsigned long pages;
 static volatile uint64_t result;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "memory: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static long long now_ns(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &now))
-		fail("clock_gettime");
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-static uint64_t next(uint64_t state)
-{
-	return state * 6364136223846793005ULL + 1442695040888963407ULL;
-}
 
 static void fill(unsigned long mebibytes)
 {
@@ -138,7 +120,7 @@ static int serve(void)
 	printf("ready %d %lu\n", getpid(), (unsigned long)area);
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin)) {
-		long long begin_ns = now_ns();
+		long long begin_ns = ns_of(CLOCK_MONOTONIC);
 
 		if (sscanf(line, "%15s %lu", name, &count) != 2 || !count) {
 			fprintf(stderr, "memory: not a line for me: %s", line);
@@ -152,7 +134,7 @@ static int serve(void)
 			fprintf(stderr, "memory: %s is nothing that I do\n", name);
 			return 2;
 		}
-		printf("%lld\n", now_ns() - begin_ns);
+		printf("%lld\n", ns_of(CLOCK_MONOTONIC) - begin_ns);
 		fflush(stdout);
 	}
 	return 0;
@@ -162,14 +144,14 @@ static int serve(void)
 static void watch(const char *path)
 {
 	int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	long long begin_ns = now_ns();
+	long long begin_ns = ns_of(CLOCK_MONOTONIC);
 	uint64_t begin = __rdtsc();
 
 	if (file < 0)
 		fail(path);
-	while (now_ns() - begin_ns < CALIBRATION_NS)
+	while (ns_of(CLOCK_MONOTONIC) - begin_ns < CALIBRATION_NS)
 		;
-	double ns_per_tick = (double)(now_ns() - begin_ns) / (double)(__rdtsc() - begin);
+	double ns_per_tick = (double)(ns_of(CLOCK_MONOTONIC) - begin_ns) / (double)(__rdtsc() - begin);
 	uint64_t line_ticks = (uint64_t)(LINE_NS / ns_per_tick), last = __rdtsc();
 	for (;;) {
 		/* What a line's write took counts in the next: it may be there that the program is stopped. */
@@ -181,7 +163,7 @@ static void watch(const char *path)
 				longest = now - last;
 			last = now;
 		}
-		if (dprintf(file, "%lld %lld\n", now_ns(), (long long)(longest * ns_per_tick)) < 0)
+		if (dprintf(file, "%lld %lld\n", ns_of(CLOCK_MONOTONIC), (long long)(longest * ns_per_tick)) < 0)
 			fail("write");
 	}
 }

@@ -5,8 +5,8 @@
  *   round_trip ADDRESS PORT     for each line of its input, a count, makes so many round trips, and answers
  *                               with the nanoseconds that they took
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -16,22 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "measured.h"
+
 #define MESSAGE_BYTES 64
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "round_trip: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static long long now_ns(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &now))
-		fail("clock_gettime");
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
 
 static int stream(void)
 {
@@ -110,12 +97,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin)) {
 		long count = strtol(line, NULL, 10);
-		long long begin_ns = now_ns();
+		long long begin_ns = ns_of(CLOCK_MONOTONIC);
 
 		for (long i = 0; i < count; i++)
 			if (write(peer, message, MESSAGE_BYTES) != MESSAGE_BYTES || !receive(peer, message))
 				fail("round trip");
-		printf("%lld\n", now_ns() - begin_ns);
+		printf("%lld\n", ns_of(CLOCK_MONOTONIC) - begin_ns);
 		fflush(stdout);
 	}
 	return 0;

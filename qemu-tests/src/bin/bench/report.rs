@@ -41,15 +41,9 @@ impl Report {
                 text += &format!("| {rule} |\n");
             }
         }
-        let Machine {
-            cpus,
-            cpu_model,
-            kernel,
-            load,
-        } = &self.machine;
         text += &format!(
-            "\nMedians of {}, on {cpus} CPUs ({cpu_model}), Linux {kernel}, load {load:.1} at the beginning.\n",
-            self.runs
+            "\nMedians of {}, on {} at the beginning.\n",
+            self.runs, self.machine
         );
         text
     }

@@ -84,14 +84,7 @@ impl Report {
         for [what, value, how] in &rows {
             text += &format!("{what:<what_width$}  {value:>value_width$}  {how}\n");
         }
-        let Machine {
-            cpus,
-            cpu_model,
-            kernel,
-            load,
-        } = &self.machine;
-        text +=
-            &format!("\nMeasured on {cpus} CPUs ({cpu_model}), Linux {kernel}, load {load:.1}.\n");
+        text += &format!("\nMeasured on {}.\n", self.machine);
         text
     }
 
