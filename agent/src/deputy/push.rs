@@ -3,7 +3,8 @@
 //! 1. What the process has where is found out, and what it has nothing of is told: that is zero.
 //! 2. The rest is sent, piece by piece; a page that the guest waits for, with its neighbours, before all
 //!    others, and the pieces go on from there.
-//! 3. `End`: the remote node then closes the page connection.
+//! 3. What home has in huge pages is told, so that the remote node can make such pages, too.
+//! 4. `End`: the remote node then closes the page connection.
 //!
 //! The deputy's memory does not change meanwhile: no thread of it runs the program. A process of its own
 //! ([`Pusher`]) does this. The supervisor may wait until the guest's supervisor takes a call's results, and
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::page_stream::{PageStream, PageStreamError};
 use crate::migrate::pages::{self, Origin, PageMap, RUN_BYTES_MAX};
@@ -121,6 +123,8 @@ struct Push {
     stream: PageStream,
     memory: ProcessMemory,
     page_map: PageMap,
+    /// All of it.
+    ranges: Vec<Range<u64>>,
     /// Where it is not known what there is.
     unscanned: Runs,
     /// What there is and was not sent.
@@ -142,6 +146,7 @@ impl Push {
             stream,
             memory: ProcessMemory::open(pid)?,
             page_map: PageMap::open(pid)?,
+            ranges: ranges.to_vec(),
             unscanned,
             unsent: Runs::default(),
             cursor: 0,
@@ -235,9 +240,28 @@ impl Push {
             }
             None => {
                 self.has_ended = true;
+                self.tell_huge()?;
                 self.stream.send(&messages::end())
             }
         }
+    }
+
+    /// Step 3. An older kernel does not tell.
+    fn tell_huge(&mut self) -> Result<(), PageStreamError> {
+        let mut huge = Vec::new();
+        for range in &self.ranges {
+            match self.page_map.huge(range) {
+                Ok(found) => huge.extend(found),
+                Err(error) => {
+                    log::debug!("what is in huge pages is not known: {error}");
+                    break;
+                }
+            }
+        }
+        for ranges in huge.chunks(limits::PAGE_RUNS_MAX) {
+            self.stream.send(&messages::huge(ranges))?;
+        }
+        Ok(())
     }
 
     /// Finds out what there is in the beginning of `range`; the rest stays to be looked at.

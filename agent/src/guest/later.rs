@@ -5,6 +5,7 @@
 //! there, and nothing would be placed over them. They go first.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::migrate::link::AgentLink;
@@ -42,11 +43,21 @@ impl Later {
         to_come: &[Range<u64>],
     ) -> Result<Pager, Trouble> {
         self.watch(guest, sent, to_come)?;
+        let process = rustix::process::Pid::from_raw(guest.leader)
+            .ok_or(rustix::io::Errno::SRCH)
+            .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()))
+            .map_err(std::io::Error::from)?;
         let (keys, connection) = link
             .await_connection(CONNECTION_TIMEOUT)
             .map_err(Trouble::Protocol)?;
         self.pager
-            .begin(self.userfaultfd, &connection, keys, to_come)
+            .begin(
+                self.userfaultfd,
+                process.as_fd(),
+                &connection,
+                keys,
+                to_come,
+            )
             .map_err(|error| Trouble::Protocol(error.to_string()))?;
         Ok(self.pager)
     }

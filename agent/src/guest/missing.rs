@@ -47,6 +47,11 @@ impl Missing {
         self.pieces.is_empty()
     }
 
+    /// Whether something that was missing is, or was, elsewhere than at home.
+    pub fn has_moved(&self) -> bool {
+        self.has_moved
+    }
+
     /// Where home has what is missing at `address`; nothing if nothing is.
     pub fn home_of(&self, address: u64) -> Option<u64> {
         let (&start, piece) = self.pieces.range(..=address).next_back()?;

@@ -5,8 +5,9 @@
 //!    to come, and the page connection to home.
 //! 3. What comes is placed. A thread that touches a page which has not come waits; the page is asked for,
 //!    and home sends it before all others.
-//! 4. When everything has come, it says so, and ends when the supervisor has heard it: the guest's memory is
-//!    then like any other.
+//! 4. When everything has come, it says so, and the supervisor hears it: the guest's memory is then like any
+//!    other.
+//! 5. What home has in huge pages is put into such here: it came as small ones.
 //!
 //! It is a process of its own because the supervisor, and the guest's threads in injected calls that the
 //! supervisor waits for, touch the guest's memory too, and then wait for it as anybody does. If it fails,
@@ -21,15 +22,20 @@ use std::os::unix::net::UnixStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::migrate::image::PAGE_BYTES;
 use crate::migrate::page_stream::{PageStream, PageStreamError};
 use crate::sys::child;
+use crate::sys::collapse::collapse;
 use crate::sys::userfaultfd::{Event, Userfaultfd};
 use crate::wire::local;
 use crate::wire::pages::{self, PageMessage};
 use crate::wire::supervisor::ChannelKeys;
 
 use super::missing::{Missing, Place};
+
+/// Size of a huge page on x86-64.
+const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// Most ranges told in one message.
 const RANGES_A_MESSAGE: usize = 4096;
@@ -57,6 +63,8 @@ enum ToPager {
     Connection(ChannelKeys),
     /// Ranges that are missing.
     Missing(Vec<(u64, u64)>),
+    /// The guest's process, attached.
+    Process,
     /// The userfaultfd, attached: begin.
     Begin,
 }
@@ -96,17 +104,19 @@ impl Pager {
         })
     }
 
-    /// Has it fill `ranges` from the page connection. If it fails, the guest has to be killed before this is
+    /// Has it fill `ranges` of the guest `process` (a pidfd) from the page connection. If it fails, the guest has to be killed before this is
     /// dropped: what is missing is zero then.
     pub fn begin(
         &mut self,
         userfaultfd: Userfaultfd,
+        process: BorrowedFd<'_>,
         connection: &OwnedFd,
         keys: ChannelKeys,
         ranges: &[Range<u64>],
     ) -> Result<(), local::LocalError> {
         let connection = Some(connection.as_fd());
         local::send(&self.link, &ToPager::Connection(keys), connection)?;
+        local::send(&self.link, &ToPager::Process, Some(process))?;
         for ranges in ranges.chunks(RANGES_A_MESSAGE) {
             let ranges = ranges.iter().map(|range| (range.start, range.end));
             local::send(&self.link, &ToPager::Missing(ranges.collect()), None)?;
@@ -149,13 +159,24 @@ fn serve(link: &UnixStream) -> i32 {
     match filler.run(link) {
         Ok(Outcome::NotWanted) => 0,
         Ok(Outcome::Complete) => {
-            let Filler { stream, target } = filler;
+            let Filler {
+                stream,
+                target,
+                process,
+                huge,
+            } = filler;
             // Home waits for that.
             drop(stream);
-            match local::send(link, &FromPager::Complete, None) {
-                Ok(()) => target.attend(link),
-                Err(_) => 1,
+            if local::send(link, &FromPager::Complete, None).is_err() {
+                return 1;
             }
+            // What was moved is not where home has it.
+            let is_in_place = !target.missing.has_moved();
+            target.attend(link);
+            if is_in_place {
+                make_huge(process.as_fd(), &huge);
+            }
+            0
         }
         Err(error) => fail(link, &error),
     }
@@ -189,7 +210,7 @@ enum Outcome {
 }
 
 fn receive_work(link: &UnixStream) -> Result<Option<Filler>, FillError> {
-    let mut stream = None;
+    let (mut stream, mut process) = (None, None);
     let mut missing = Missing::default();
     loop {
         let Some(received) = local::receive::<ToPager>(link).map_err(FillError::Link)? else {
@@ -204,11 +225,14 @@ fn receive_work(link: &UnixStream) -> Result<Option<Filler>, FillError> {
                     missing.add(start..end);
                 }
             }
+            (ToPager::Process, Some(pidfd)) => process = Some(pidfd),
             (ToPager::Begin, Some(userfaultfd)) => {
-                let Some(stream) = stream else {
+                let (Some(stream), Some(process)) = (stream, process) else {
                     return Err(FillError::Incomplete);
                 };
                 return Ok(Some(Filler {
+                    process,
+                    huge: Vec::new(),
                     stream,
                     target: Target {
                         userfaultfd: Userfaultfd::from_descriptor(userfaultfd),
@@ -218,7 +242,9 @@ fn receive_work(link: &UnixStream) -> Result<Option<Filler>, FillError> {
                     },
                 }));
             }
-            (ToPager::Connection(_) | ToPager::Begin, None) => return Err(FillError::Incomplete),
+            (ToPager::Connection(_) | ToPager::Process | ToPager::Begin, None) => {
+                return Err(FillError::Incomplete);
+            }
         }
     }
 }
@@ -275,6 +301,10 @@ impl From<io::Error> for FillError {
 struct Filler {
     stream: PageStream,
     target: Target,
+    /// The guest's.
+    process: OwnedFd,
+    /// What home has in huge pages.
+    huge: Vec<Range<u64>>,
 }
 
 /// A guest's memory while it is filled.
@@ -333,6 +363,12 @@ impl Filler {
                 }
                 false
             }
+            Some(PageMessage::Huge(ranges)) => {
+                if self.huge.len() + ranges.len() <= limits::HUGE_RUNS_MAX {
+                    self.huge.extend(ranges);
+                }
+                false
+            }
             Some(PageMessage::End) => {
                 self.target.place_nothing(0..u64::MAX)?;
                 true
@@ -352,6 +388,22 @@ impl Filler {
     }
 }
 
+/// Puts the guest's memory in `ranges` into huge pages, one after the other: while one is made the guest may have
+/// to wait for it.
+fn make_huge(process: BorrowedFd<'_>, ranges: &[Range<u64>]) {
+    for range in ranges {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + HUGE_PAGE_BYTES);
+            if let Err(error) = collapse(process, &(start..end)) {
+                log::debug!("no more huge pages are made than up to {start:#x}: {error}");
+                return;
+            }
+            start = end;
+        }
+    }
+}
+
 const ESRCH: i32 = 3;
 const ENOENT: i32 = 2;
 const EAGAIN: i32 = 11;
@@ -360,7 +412,7 @@ const EEXIST: i32 = 17;
 impl Target {
     /// Everything has come. The guest's threads wait for their events to be read, and the supervisor may wait
     /// for such a thread, until it has heard of that and closes its userfaultfd.
-    fn attend(mut self, link: &UnixStream) -> i32 {
+    fn attend(mut self, link: &UnixStream) {
         loop {
             let mut descriptors = [
                 PollFd::new(&self.userfaultfd, PollFlags::IN),
@@ -370,7 +422,7 @@ impl Target {
             let _ = poll(&mut descriptors, None);
             let has_heard = !descriptors[1].revents().is_empty();
             if has_heard || self.take_events().is_err() {
-                return 0;
+                return;
             }
         }
     }

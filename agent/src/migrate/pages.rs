@@ -216,6 +216,18 @@ impl PageMap {
         Ok(runs)
     }
 
+    /// What of `range` is in huge pages (Documentation/admin-guide/mm/transhuge.rst).
+    ///
+    /// # Errors
+    /// ENOTTY where the kernel does not tell.
+    pub fn huge(&self, range: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        let wanted = Wanted {
+            all: Categories::HUGE,
+            ..Wanted::default()
+        };
+        self.all_runs(range, wanted)
+    }
+
     fn all_runs(&self, range: &Range<u64>, wanted: Wanted) -> io::Result<Vec<Range<u64>>> {
         let mut runs = Vec::new();
         let mut start = range.start;

@@ -7,6 +7,7 @@ pub mod blob;
 pub mod call_numbers;
 pub mod child;
 pub mod clock;
+pub mod collapse;
 pub mod compare;
 pub mod cpu;
 pub mod exec;

@@ -32,6 +32,8 @@ impl Categories {
     pub const PRESENT: Categories = Categories(1 << 3);
     /// It is in swap. Guard pages say so, too.
     pub const SWAPPED: Categories = Categories(1 << 4);
+    /// It is part of a huge page.
+    pub const HUGE: Categories = Categories(1 << 6);
     /// It is a guard page (MADV_GUARD_INSTALL; told since Linux 6.15).
     pub const GUARD: Categories = Categories(1 << 8);
 

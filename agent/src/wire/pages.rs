@@ -4,6 +4,7 @@
 //!   home (deputy's supervisor)                    remote (pager)
 //!            <-------------------------------     Wanted
 //!   Contents*, Nothing* -------------------->
+//!   Huge ----------------------------------->
 //!   End ------------------------------------>     closes the connection
 //! ```
 //!
@@ -23,6 +24,7 @@ const CONTENTS: u64 = 1;
 const NOTHING: u64 = 2;
 const END: u64 = 3;
 const WANTED: u64 = 4;
+const HUGE: u64 = 5;
 
 /// A message.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum PageMessage<'record> {
     },
     /// Home has nothing there: it is zero.
     Nothing(Vec<Range<u64>>),
+    /// Home has this in huge pages.
+    Huge(Vec<Range<u64>>),
     /// Everything has been sent.
     End,
     /// The program waits for the pages at these addresses of home's.
@@ -66,8 +70,18 @@ pub fn contents_prefix(address: u64) -> [u8; CONTENTS_PREFIX_BYTES] {
 /// [`PageMessage::Nothing`]; at most [`PAGE_RUNS_MAX`] ranges.
 #[must_use]
 pub fn nothing(ranges: &[Range<u64>]) -> Vec<u8> {
+    of_ranges(NOTHING, ranges)
+}
+
+/// [`PageMessage::Huge`]; at most [`PAGE_RUNS_MAX`] ranges.
+#[must_use]
+pub fn huge(ranges: &[Range<u64>]) -> Vec<u8> {
+    of_ranges(HUGE, ranges)
+}
+
+fn of_ranges(kind: u64, ranges: &[Range<u64>]) -> Vec<u8> {
     let words = ranges.iter().flat_map(|range| [range.start, range.end]);
-    message(NOTHING, words)
+    message(kind, words)
 }
 
 /// [`PageMessage::End`].
@@ -105,16 +119,8 @@ pub fn parse(record: &[u8]) -> Result<PageMessage<'_>, Malformed> {
             }
             Ok(PageMessage::Contents { address, bytes })
         }
-        NOTHING => {
-            let words = words(rest)?;
-            let (pairs, left_over) = words.as_chunks::<2>();
-            let sound = pairs.iter().all(|&[start, end]| is_range(start, end));
-            if !left_over.is_empty() || !sound {
-                return Err(Malformed);
-            }
-            let ranges = pairs.iter().map(|&[start, end]| start..end).collect();
-            Ok(PageMessage::Nothing(ranges))
-        }
+        NOTHING => ranges(rest).map(PageMessage::Nothing),
+        HUGE => ranges(rest).map(PageMessage::Huge),
         END if rest.is_empty() => Ok(PageMessage::End),
         WANTED => {
             let words = words(rest)?;
@@ -129,6 +135,16 @@ pub fn parse(record: &[u8]) -> Result<PageMessage<'_>, Malformed> {
 
 fn is_range(start: u64, end: u64) -> bool {
     start < end && end <= USER_ADDRESS_END && (start | end).is_multiple_of(PAGE_BYTES)
+}
+
+fn ranges(bytes: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
+    let words = words(bytes)?;
+    let (pairs, left_over) = words.as_chunks::<2>();
+    let sound = pairs.iter().all(|&[start, end]| is_range(start, end));
+    if !left_over.is_empty() || !sound {
+        return Err(Malformed);
+    }
+    Ok(pairs.iter().map(|&[start, end]| start..end).collect())
 }
 
 fn words(bytes: &[u8]) -> Result<Vec<u64>, Malformed> {
@@ -150,6 +166,10 @@ mod tests {
         assert_eq!(
             parse(&nothing(&ranges)),
             Ok(PageMessage::Nothing(ranges.to_vec()))
+        );
+        assert_eq!(
+            parse(&huge(&ranges)),
+            Ok(PageMessage::Huge(ranges.to_vec()))
         );
         assert_eq!(parse(&end()), Ok(PageMessage::End));
         assert_eq!(
@@ -185,7 +205,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(
-            kind in 0..6_u64,
+            kind in 0..7_u64,
             rest in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let mut record = kind.to_le_bytes().to_vec();
