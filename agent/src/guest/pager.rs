@@ -37,6 +37,9 @@ use super::missing::{Missing, Place};
 /// Size of a huge page on x86-64.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
+/// So many huge pages may fail to be made before no more are tried.
+const HUGE_FAILURES_MAX: u32 = 16;
+
 /// Most ranges told in one message.
 const RANGES_A_MESSAGE: usize = 4096;
 
@@ -104,8 +107,8 @@ impl Pager {
         })
     }
 
-    /// Has it fill `ranges` of the guest `process` (a pidfd) from the page connection. If it fails, the guest has to be killed before this is
-    /// dropped: what is missing is zero then.
+    /// Has it fill `ranges` of the guest `process` (a pidfd) from the page connection. If it fails, the guest
+    /// has to be killed before this is dropped: what is missing is zero then.
     pub fn begin(
         &mut self,
         userfaultfd: Userfaultfd,
@@ -388,16 +391,21 @@ impl Filler {
     }
 }
 
-/// Puts the guest's memory in `ranges` into huge pages, one after the other: while one is made the guest may have
-/// to wait for it.
+/// Puts the guest's memory in `ranges` into huge pages, one after the other: while one is made the guest may
+/// have to wait for it. The guest may have changed its mappings since; a node that is short of such pages is
+/// not asked for more and more of them.
 fn make_huge(process: BorrowedFd<'_>, ranges: &[Range<u64>]) {
+    let mut failures = 0;
     for range in ranges {
         let mut start = range.start;
         while start < range.end {
             let end = range.end.min(start + HUGE_PAGE_BYTES);
             if let Err(error) = collapse(process, &(start..end)) {
-                log::debug!("no more huge pages are made than up to {start:#x}: {error}");
-                return;
+                failures += 1;
+                log::debug!("there is no huge page at {start:#x}: {error}");
+                if failures == HUGE_FAILURES_MAX {
+                    return;
+                }
             }
             start = end;
         }

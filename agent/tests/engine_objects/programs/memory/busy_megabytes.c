@@ -36,7 +36,7 @@ static void check(char *start, unsigned block) {
             CHECK(*word(start, page, last) == wanted(block, page, last));
 }
 
-/* Memory for one block, aligned so that its page table is its own. */
+/* Memory for one block, aligned so that its page table is its own, or that it can be one huge page. */
 static char *map_block(void *at) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0);
     char *start = mmap(at, at ? BLOCK : 2 * BLOCK, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -47,6 +47,8 @@ static char *map_block(void *at) {
     if (aligned > start)
         CHECK(munmap(start, (size_t)(aligned - start)) == 0);
     CHECK(munmap(aligned + BLOCK, (size_t)(start + BLOCK - aligned)) == 0);
+    if (below(2) == 0)
+        CHECK(madvise(aligned, BLOCK, MADV_HUGEPAGE) == 0);
     return aligned;
 }
 
