@@ -44,6 +44,8 @@ pub struct Family {
     pub members: Vec<Member>,
     /// Memory of a member that follows it.
     pub pusher: Option<Pusher>,
+    /// More may have been received than has been handled.
+    has_more: bool,
     happenings: Vec<Happening>,
 }
 
@@ -55,6 +57,7 @@ impl Family {
             node,
             members: vec![first],
             pusher: None,
+            has_more: false,
             happenings: Vec::new(),
         }
     }
@@ -104,7 +107,11 @@ impl Family {
     /// For how long to wait at most before [`Self::advance`].
     pub fn patience(&self) -> Duration {
         let is_resting = self.members.iter().any(|it| it.deputy.has_resting());
-        if is_resting { REST } else { TICK }
+        match (self.has_more, is_resting) {
+            (true, _) => Duration::ZERO,
+            (false, true) => REST,
+            (false, false) => TICK,
+        }
     }
 
     /// What to wait for before [`Self::advance`].
@@ -193,7 +200,12 @@ impl Family {
     }
 
     fn on_messages(&mut self) -> Result<(), Trouble> {
-        while let Some(message) = self.channel.try_receive::<ToDeputy>()? {
+    /// Handles messages until there is none, or one took long: with each answer to such the next may be there, and
+    /// threads would not be heard for as long as it goes on.
+        self.has_more = false;
+        while !self.has_more
+            && let Some(message) = self.channel.try_receive::<ToDeputy>()?
+        {
             let Some(id) = message.header.concerns() else {
                 return Err(Trouble::Protocol(format!(
                     "the guests' supervisor sent {:?} out of turn",
@@ -202,6 +214,10 @@ impl Family {
             };
             let is_homecoming = matches!(message.header, ToDeputy::Homecoming { .. });
             let Some(index) = self.position(id) else {
+            self.has_more = matches!(
+                message.header,
+                ToDeputy::Digests { .. } | ToDeputy::EarlyPages { .. }
+            );
                 // On its way before the guest's supervisor had heard that the process is gone.
                 log::debug!("the guest {id} is not away any more");
                 if is_homecoming {

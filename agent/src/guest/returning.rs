@@ -30,7 +30,7 @@ use super::trouble::Trouble;
 const DIGESTED_BYTES: u64 = 1 << 20;
 
 /// Home is told no more while so many answers are outstanding: it has other guests' calls to make, too.
-const UNANSWERED_MAX: usize = 8;
+const UNANSWERED_MAX: usize = 3;
 
 /// So few pages are left to the time when the guest is stopped.
 const FEW_BYTES: u64 = 256 * PAGE_BYTES;
