@@ -149,6 +149,7 @@ impl Family {
 
     /// Says that home lives, and looks whether the remote node does.
     pub fn on_tick(&mut self) -> Vec<Happening> {
+        self.channel.give_back_room();
         let silence = self.channel.last_heard().elapsed();
         let outcome = if silence > LOST_AFTER {
             Err(Trouble::RemoteSilent)
@@ -199,9 +200,9 @@ impl Family {
         Ok(())
     }
 
-    fn on_messages(&mut self) -> Result<(), Trouble> {
     /// Handles messages until there is none, or one took long: with each answer to such the next may be there, and
     /// threads would not be heard for as long as it goes on.
+    fn on_messages(&mut self) -> Result<(), Trouble> {
         self.has_more = false;
         while !self.has_more
             && let Some(message) = self.channel.try_receive::<ToDeputy>()?
@@ -213,11 +214,11 @@ impl Family {
                 )));
             };
             let is_homecoming = matches!(message.header, ToDeputy::Homecoming { .. });
-            let Some(index) = self.position(id) else {
             self.has_more = matches!(
                 message.header,
                 ToDeputy::Digests { .. } | ToDeputy::EarlyPages { .. }
             );
+            let Some(index) = self.position(id) else {
                 // On its way before the guest's supervisor had heard that the process is gone.
                 log::debug!("the guest {id} is not away any more");
                 if is_homecoming {

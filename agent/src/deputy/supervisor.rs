@@ -317,6 +317,7 @@ impl Supervisor {
     fn journey(&mut self, mut family: Family) -> bool {
         let mut last_tick = Instant::now();
         let mut has_process = true;
+        family.channel.give_back_room();
         loop {
             let happenings = family.advance();
             has_process = self.on_happenings(&family, happenings, has_process);

@@ -118,6 +118,7 @@ impl Supervisor {
     /// From `Commit` on: runs the guests until all are at home or have ended.
     fn serve(mut self) -> Result<(), Trouble> {
         let children = signal::child_descriptor()?;
+        self.channel.give_back_room();
         for index in 0..self.guests.len() {
             self.report_state(index, ProcessState::Away);
             self.stay(index).run_held()?;
@@ -214,6 +215,7 @@ impl Supervisor {
         if self.channel.last_heard().elapsed() > LEASE {
             return Err(Trouble::HomeSilent);
         }
+        self.channel.give_back_room();
         for index in 0..self.guests.len() {
             let cpu_seconds = self.stay(index).cpu_seconds();
             let guest = &self.guests[index];

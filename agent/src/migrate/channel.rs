@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::limits;
 use crate::limits::RECORD_PLAINTEXT_BYTES_MAX;
 use crate::secure::record::{self, Opener, RecordError, Sealer};
+use crate::sys::heap;
 use crate::wire::supervisor::ChannelKeys;
 
 /// How long a peer may leave us with a full socket buffer before it counts as lost.
@@ -28,6 +29,9 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Larger queues are given back when they are empty.
 const QUEUE_BYTES_KEPT: usize = 4 * READ_BYTES;
+
+/// Smaller buffers are kept by a channel at rest.
+const RESTING_BYTES: usize = 16 << 10;
 
 /// Why the channel is of no more use.
 #[derive(Debug)]
@@ -141,6 +145,15 @@ impl ByteQueue {
             self.start = 0;
         }
     }
+
+    /// Gives its room back if it is empty; whether that was worth it.
+    fn give_back(&mut self) -> bool {
+        let is_worthwhile = self.start == self.end && self.bytes.len() > RESTING_BYTES;
+        if is_worthwhile {
+            self.bytes = Vec::new();
+        }
+        is_worthwhile
+    }
 }
 
 impl Channel {
@@ -169,6 +182,20 @@ impl Channel {
     /// Bytes sent and received so far, encryption and framing included.
     pub fn bytes(&self) -> u64 {
         self.bytes_sent + self.bytes_received
+    }
+
+    /// Gives back the room that large messages have taken: a supervisor has little else, and there can be thousands.
+    pub fn give_back_room(&mut self) {
+        let mut has_given = self.sealed.give_back() | self.opened.give_back();
+        for buffer in [&mut self.plaintext, &mut self.outgoing] {
+            if buffer.capacity() > RESTING_BYTES {
+                *buffer = Vec::new();
+                has_given = true;
+            }
+        }
+        if has_given {
+            heap::give_back();
+        }
     }
 
     /// When the peer was last heard.

@@ -11,6 +11,7 @@ pub mod collapse;
 pub mod compare;
 pub mod cpu;
 pub mod exec;
+pub mod heap;
 pub mod inherited;
 pub mod mapping_query;
 pub mod pagemap;
