@@ -18,10 +18,6 @@ use super::away::{Away, Fate, Trouble};
 use super::concealment::conceal_tracer;
 use super::threads::{Answer, CallPhase, DeputyState, DeputyThread, LastReturn, MakingCall};
 
-/// How often a thread that makes a call is asked whether it has ended before others are listened to:
-/// about 20 us.
-const SHORT_CALL_POLLS: usize = 60;
-
 const EINTR: i64 = -4;
 
 /// Whether a signal waits for a stopped thread that it does not block: the kernel delivers it before the
@@ -184,37 +180,35 @@ impl Away<'_> {
             // The thread that executes takes the leader's id, so its own may never report again.
             return Ok(());
         }
-        for _ in 0..SHORT_CALL_POLLS {
-            match wait::poll_for(tid)? {
-                None => std::hint::spin_loop(),
-                Some(Report::Stopped(stop)) => return self.on_stop(tid, stop),
-                Some(Report::Exited(_) | Report::Killed(_)) => return Err(Trouble::ProcessEnded),
-            }
+        match wait::poll_briefly(tid)? {
+            None => Ok(()),
+            Some(Report::Stopped(stop)) => self.on_stop(tid, stop),
+            Some(Report::Exited(_) | Report::Killed(_)) => Err(Trouble::ProcessEnded),
         }
-        Ok(())
     }
 
     /// A thread that makes a call stands at its entry or exit.
     pub(super) fn on_call_stop(&mut self, tid: ThreadId) -> Result<(), Trouble> {
-        let entry = ptrace::call_phase(tid)? == ptrace::CallPhase::Entry;
-        let registers = ptrace::registers(tid)?;
-        let result = registers.result();
+        let result = match ptrace::call_phase(tid)? {
+            ptrace::CallPhase::Exit(result) => Some(result),
+            ptrace::CallPhase::Entry | ptrace::CallPhase::None => None,
+        };
         let making = match self.deputy.thread(tid).map(|thread| &mut thread.state) {
             Some(DeputyState::Making(making)) => making,
-            Some(DeputyState::Delivering(_)) if entry => return self.end_delivery(tid),
+            Some(DeputyState::Delivering(_)) if result.is_none() => return self.end_delivery(tid),
             Some(DeputyState::Delivering(_)) => return Ok(ptrace::resume_to_call(tid, 0)?),
             _ => return Ok(ptrace::resume(tid, 0)?),
         };
-        if entry {
+        let Some(result) = result else {
             return self.on_call_entry(tid);
-        }
+        };
         if restart::is_restart(result) {
             making.phase = CallPhase::Interrupted(result);
             ptrace::resume_to_call(tid, 0)?;
             return Ok(());
         }
         if result == EINTR && making.is_made_again() {
-            return self.make_again(tid, registers);
+            return self.make_again(tid, ptrace::registers(tid)?);
         }
         if result >= 0 && self.has_opened(tid) && self.answers_for_memory_file(tid, result)? {
             return Ok(());

@@ -341,8 +341,10 @@ impl Stay<'_> {
                 Report::Stopped(Stop::NewThread) => {
                     return Ok(ptrace::event_message(parent)? as ThreadId);
                 }
-                Report::Stopped(Stop::Call) if ptrace::call_phase(parent)? == CallPhase::Exit => {
-                    let result = ptrace::registers(parent)?.result();
+                Report::Stopped(Stop::Call) => {
+                    let CallPhase::Exit(result) = ptrace::call_phase(parent)? else {
+                        continue;
+                    };
                     if result == restart::ERESTARTNOINTR {
                         // A stop of ours is pending, which the kernel takes for a signal: it makes the call again.
                         continue;
@@ -361,7 +363,9 @@ impl Stay<'_> {
         loop {
             ptrace::resume_to_call(thread, 0)?;
             match wait::wait_for(thread)? {
-                Report::Stopped(Stop::Call) if ptrace::call_phase(thread)? == CallPhase::Exit => {
+                Report::Stopped(Stop::Call)
+                    if matches!(ptrace::call_phase(thread)?, CallPhase::Exit(_)) =>
+                {
                     return Ok(());
                 }
                 Report::Stopped(_) => {}

@@ -236,7 +236,9 @@ impl Stay<'_> {
         loop {
             ptrace::resume_to_call(thread, 0)?;
             match wait::wait_for(thread)? {
-                Report::Stopped(Stop::Call) if ptrace::call_phase(thread)? == CallPhase::Exit => {
+                Report::Stopped(Stop::Call)
+                    if matches!(ptrace::call_phase(thread)?, CallPhase::Exit(_)) =>
+                {
                     return Ok(ptrace::registers(thread)?);
                 }
                 Report::Stopped(_) => {}

@@ -102,14 +102,13 @@ pub fn call(
             // A thread that stood at a seccomp stop first reports the exit of that call, skipped.
             Stop::Call => match ptrace::call_phase(thread).map_err(&fail)? {
                 CallPhase::Entry => entered = true,
-                CallPhase::Exit if entered => {
-                    let result = ptrace::registers(thread).map_err(&fail)?.result();
+                CallPhase::Exit(result) if entered => {
                     // A stop is pending, which clone(2) takes for a signal: the kernel makes the call again.
                     if result != restart::ERESTARTNOINTR {
                         break result;
                     }
                 }
-                CallPhase::Exit | CallPhase::None => {}
+                CallPhase::Exit(_) | CallPhase::None => {}
             },
             Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
             Stop::NewThread => {
@@ -150,8 +149,8 @@ pub fn call_interrupted(
                     // The kernel finds the request when the call is about to sleep.
                     ptrace::interrupt(thread).map_err(&fail)?;
                 }
-                CallPhase::Exit if entered => break,
-                CallPhase::Exit | CallPhase::None => {}
+                CallPhase::Exit(_) if entered => break,
+                CallPhase::Exit(_) | CallPhase::None => {}
             },
             Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
             Stop::Interrupted | Stop::Seccomp | Stop::Group(_) => {}

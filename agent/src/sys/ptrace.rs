@@ -79,8 +79,8 @@ pub fn set_options(thread: ThreadId, options: u32) -> io::Result<()> {
 pub enum CallPhase {
     /// Before it.
     Entry,
-    /// Behind it.
-    Exit,
+    /// Behind it; the call's result, which may be a restart code.
+    Exit(i64),
     /// Neither.
     None,
 }
@@ -93,7 +93,7 @@ pub fn call_phase(thread: ThreadId) -> io::Result<CallPhase> {
     request(PTRACE_GET_SYSCALL_INFO, thread, size, target)?;
     Ok(match information[0] & 0xff {
         1 => CallPhase::Entry,
-        2 => CallPhase::Exit,
+        2 => CallPhase::Exit(information[3].cast_signed()),
         _ => CallPhase::None,
     })
 }

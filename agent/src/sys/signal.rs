@@ -223,19 +223,12 @@ pub fn child_descriptor() -> io::Result<OwnedFd> {
     }
 }
 
-/// Empties the descriptor of [`child_descriptor`].
+/// Empties the descriptor of [`child_descriptor`]: of a standard signal no more than one is pending (signal(7)).
 pub fn drain(descriptor: &OwnedFd) {
-    let mut buffer = [0u8; 128 * 8];
+    let mut one = [0u8; 128];
     // SAFETY: reads at most the buffer's length into a live buffer; the descriptor does not block, and
-    // an error (EAGAIN) only says that nothing is left.
-    while unsafe {
-        libc::read(
-            descriptor.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-        )
-    } > 0
-    {}
+    // an error (EAGAIN) only says that there is none.
+    unsafe { libc::read(descriptor.as_raw_fd(), one.as_mut_ptr().cast(), one.len()) };
 }
 
 /// Sends `signal` to one thread of a process (tgkill(2)).
