@@ -36,7 +36,7 @@ const LOOKED_AT_AGAIN_BYTES: u64 = 64 << 20;
 
 /// The page tables of a process with no more than this in memory are walked while it is stopped: that takes about
 /// a millisecond.
-const WALKED_BYTES_MAX: u64 = 128 << 20;
+const WALKED_BYTES_MAX: u64 = 32 << 20;
 
 /// What the remote node has been sent.
 pub struct Draft {

@@ -163,9 +163,12 @@ fn read_error(pid: u32, file: &str, cause: io::Error) -> ReadError {
     }
 }
 
+/// Most files are shorter, and are read at once.
+const MOST_FILES_BYTES: usize = 4096;
+
 /// The contents of /proc/PID/`file`, if they are at most `limit_bytes` long.
 fn read_file(pid: u32, file: &str, limit_bytes: usize) -> Result<Vec<u8>, ReadError> {
-    let mut contents = Vec::new();
+    let mut contents = Vec::with_capacity(MOST_FILES_BYTES.min(limit_bytes));
     let read_most = u64::try_from(limit_bytes)
         .unwrap_or(u64::MAX)
         .saturating_add(1);

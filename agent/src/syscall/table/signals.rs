@@ -4,7 +4,7 @@ use super::{call, forward, local, special};
 use crate::syscall::shape::Argument::{Descriptor, In, Out, Value};
 use crate::syscall::shape::Filled::{Whole, WholeIfPositive};
 use crate::syscall::shape::{
-    Call, Class, SignalMask, SpecialCall, Timeout, asks, changes, fixed, size,
+    Call, Class, Condition, SignalMask, SpecialCall, Timeout, asks, changes, fixed, size,
 };
 
 /// `siginfo_t`.
@@ -12,23 +12,30 @@ const SIGINFO_BYTES: u32 = 128;
 /// The kernel's `struct sigaction`: handler, flags, restorer, mask.
 const SIGACTION_BYTES: u32 = 32;
 
-pub(super) const CALLS: &[Call] = &[
-    call(
-        13,
-        "rt_sigaction",
-        Class::Special(
-            SpecialCall::SignalAction,
-            Some(
-                changes(&[
-                    Value,
-                    In(fixed(SIGACTION_BYTES)),
-                    Out(fixed(SIGACTION_BYTES), Whole),
-                    Value,
-                ])
-                .quick(),
-            ),
+/// A question is answered by this node's kernel, which has the same actions; all else is done on both sides.
+const SIGACTION: Class = Class::If {
+    condition: Condition {
+        argument: 1,
+        mask: u64::MAX,
+        equals: 0,
+    },
+    then: &Class::Local,
+    otherwise: &Class::Special(
+        SpecialCall::SignalAction,
+        Some(
+            changes(&[
+                Value,
+                In(fixed(SIGACTION_BYTES)),
+                Out(fixed(SIGACTION_BYTES), Whole),
+                Value,
+            ])
+            .quick(),
         ),
     ),
+};
+
+pub(super) const CALLS: &[Call] = &[
+    call(13, "rt_sigaction", SIGACTION),
     special(14, "rt_sigprocmask", SpecialCall::SignalMask),
     local(15, "rt_sigreturn"),
     local(131, "sigaltstack"),
