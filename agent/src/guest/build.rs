@@ -8,28 +8,26 @@
 //!    home, then once more what has changed since ([`Builder::revise`]).
 //! 5. (The contents arrive and are written, see [`Builder::write_pages`] and [`Builder::write_object`].)
 //! 6. Limits, guard pages, locks, memory layout, signal actions.
-//! 7. The other threads, with their ids.
+//! 7. The other threads, with their ids (`build_threads`).
 //! 8. Per thread: name, scheduling and CPUs, attributes, rseq, robust list, address to clear, alternate stack; capabilities dropped.
 //! 9. No new privileges, seccomp filter, for all threads at once.
 //! 10. Extended state, signal mask, registers. The guest is complete and stopped.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
 
 use crate::migrate::advice::Advice;
 use crate::migrate::attributes::Attribute;
+use crate::migrate::freeze;
 use crate::migrate::image::{ImageError, PAGE_BYTES, ProcessImage, ThreadImage, USER_ADDRESS_END};
 use crate::migrate::inject::{self, InjectError, Scratch};
 use crate::migrate::process_memory::ProcessMemory;
 use crate::migrate::runs::Runs;
-use crate::migrate::{extended_state, freeze};
 use crate::process::maps::{self, MappingKind};
 use crate::sys::blob::{self, Call};
 use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
-use crate::sys::registers::USER_CODE_SEGMENT;
-use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalSet, numbers};
+use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, numbers};
 use crate::sys::vdso as own_vdso;
 
 use super::filter;
@@ -303,24 +301,11 @@ impl Builder {
         self.guard_and_lock()?;
         self.settle_process()?;
         self.register_barriers()?;
-        let mut threads = Vec::with_capacity(self.image.threads.len());
-        for (index, image) in std::mem::take(&mut self.image.threads)
-            .into_iter()
-            .enumerate()
-        {
-            let thread = if index == 0 {
-                self.guest
-            } else {
-                self.start_thread(image.tid)?
-            };
-            threads.push(BuiltThread { thread, image });
-        }
-        for thread in &threads {
-            self.settle_thread(thread)?;
-        }
+        let threads = self.start_threads()?;
+        self.settle_threads(&threads)?;
         self.confine()?;
         for thread in &threads {
-            restore_registers(thread)?;
+            thread.restore_registers()?;
         }
         Ok(Built {
             threads,
@@ -395,109 +380,6 @@ impl Builder {
         Ok(())
     }
 
-    fn start_thread(&self, tid: i32) -> Result<ThreadId, BuildError> {
-        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM, as pthread_create(3) without what the
-        // image restores by itself.
-        const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
-        const CLONE_ARGUMENTS_BYTES: usize = 88;
-        let mut arguments = [0u64; CLONE_ARGUMENTS_BYTES / 8];
-        let tid_at = self.scratch.data + CLONE_ARGUMENTS_BYTES as u64;
-        arguments[0] = FLAGS;
-        arguments[8] = tid_at;
-        arguments[9] = 1;
-        self.write(self.scratch.data, &arguments.map(u64::to_le_bytes).concat())?;
-        self.write(tid_at, &tid.to_le_bytes())?;
-        let outcome = inject::call(
-            self.guest,
-            self.scratch.instruction(),
-            self.scratch.data,
-            number::SYS_clone3,
-            [self.scratch.data, CLONE_ARGUMENTS_BYTES as u64, 0, 0, 0, 0],
-        )?;
-        let thread = match outcome.new_thread {
-            Some(thread) if outcome.result > 0 => thread,
-            _ => {
-                return Err(BuildError::Call(
-                    "making a thread with its id",
-                    -outcome.result,
-                ));
-            }
-        };
-        const TIMEOUT: Duration = Duration::from_secs(5);
-        freeze::wait_for_stop(thread, Instant::now() + TIMEOUT)
-            .map_err(|error| BuildError::Impossible(error.to_string()))?;
-        ptrace::set_signal_mask(thread, SignalSet::ALL)
-            .map_err(|error| BuildError::Io("the signal mask", error))?;
-        Ok(thread)
-    }
-
-    fn settle_thread(&self, built: &BuiltThread) -> Result<(), BuildError> {
-        const PR_SET_NAME: u64 = 15;
-        const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-        let name_at = self.scratch.data;
-        let stack_at = name_at + 16;
-        let capabilities_at = stack_at + 24;
-        let BuiltThread { thread, image } = built;
-
-        let mut name: Vec<u8> = image.name.bytes().take(15).collect();
-        name.resize(16, 0);
-        self.write(name_at, &name)?;
-        let (stack, flags, size) = image.alternate_stack;
-        // SS_ONSTACK tells a state, it cannot be set.
-        let words = [stack, u64::from(flags & !1), size];
-        self.write(stack_at, &words.map(u64::to_le_bytes).concat())?;
-        // Header (version, this thread), then no capability in any set.
-        let mut capabilities = [0; 32];
-        capabilities[..4].copy_from_slice(&CAPABILITY_VERSION_3.to_le_bytes());
-        self.write(capabilities_at, &capabilities)?;
-
-        let (robust_head, robust_bytes) = image.robust_list;
-        let mut calls = vec![
-            Call::new(number::SYS_prctl, [PR_SET_NAME, name_at, 0, 0, 0, 0]),
-            Call::new(number::SYS_sigaltstack, [stack_at, 0, 0, 0, 0, 0]),
-            Call::new(
-                number::SYS_capset,
-                [capabilities_at, capabilities_at + 8, 0, 0, 0, 0],
-            ),
-        ];
-        if robust_head != 0 {
-            let arguments = [robust_head, robust_bytes, 0, 0, 0, 0];
-            calls.push(Call::new(number::SYS_set_robust_list, arguments));
-        }
-        if let Some(rseq) = image.rseq {
-            let (size, signature) = (u64::from(rseq.size_bytes), u64::from(rseq.signature));
-            calls.push(Call::new(
-                number::SYS_rseq,
-                [rseq.address, size, 0, signature, 0, 0],
-            ));
-        }
-        self.scratch.run(*thread, &self.memory, &mut calls)?;
-        for call in &calls {
-            expect(call.result, 0, "restoring a thread's registrations")?;
-        }
-        self.set_attributes(*thread, &image.attributes)?;
-        image
-            .scheduling
-            .impose(*thread, self.possible_cpus)
-            .map_err(|error| BuildError::Io("scheduling a thread", error))?;
-        // Returns the thread's id, not zero.
-        let arguments = [image.clear_tid_address, 0, 0, 0, 0, 0];
-        self.scratch
-            .call(*thread, number::SYS_set_tid_address, arguments)?;
-        Ok(())
-    }
-
-    fn set_attributes(&self, thread: ThreadId, attributes: &[Attribute]) -> Result<(), BuildError> {
-        let mut calls: Vec<Call> = attributes.iter().map(|known| known.call()).collect();
-        self.scratch.run(thread, &self.memory, &mut calls)?;
-        for (attribute, call) in attributes.iter().zip(&calls) {
-            if call.result < 0 && attribute.is_required() {
-                return Err(BuildError::Attribute(*attribute));
-            }
-        }
-        Ok(())
-    }
-
     fn confine(&self) -> Result<(), BuildError> {
         const PR_SET_NO_NEW_PRIVS: u64 = 38;
         const SECCOMP_SET_MODE_FILTER: u64 = 1;
@@ -551,17 +433,6 @@ pub(super) fn expect(result: i64, wanted: i64, what: &'static str) -> Result<(),
     } else {
         Err(BuildError::Call(what, -result))
     }
-}
-
-fn restore_registers(built: &BuiltThread) -> Result<(), BuildError> {
-    let BuiltThread { thread, image } = built;
-    if image.registers.cs != USER_CODE_SEGMENT {
-        return Err(BuildError::Impossible("the program is not 64-bit".into()));
-    }
-    let fail = |error| BuildError::Io("restoring a thread's registers", error);
-    extended_state::take_over(*thread, &image.extended_state).map_err(fail)?;
-    ptrace::set_signal_mask(*thread, image.signal_mask).map_err(fail)?;
-    ptrace::set_registers(*thread, &image.registers).map_err(fail)
 }
 
 /// A `syscall` instruction in the guest's own vDSO.

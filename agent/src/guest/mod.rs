@@ -11,6 +11,7 @@
 
 pub mod arrival;
 pub mod build;
+mod build_threads;
 pub mod clocks;
 pub mod filter;
 pub mod forks;

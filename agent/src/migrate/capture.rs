@@ -26,7 +26,7 @@ use super::asleep::Asleep;
 use super::image::{
     MappingImage, MemoryLayout, ProcessImage, RseqImage, ThreadImage, VdsoImage, Waiting,
 };
-use super::inject::{InjectError, Scratch};
+use super::inject::{InjectError, Scratch, TOGETHER_MAX, Task};
 use super::objects::Objects;
 use super::pages::PageMap;
 use super::process_memory::ProcessMemory;
@@ -218,9 +218,7 @@ pub fn capture_process(
 ) -> Result<ProcessImage, CaptureError> {
     let leader = threads[0];
     let (signal_actions, brk) = capture_actions(leader.thread, memory, scratch)?;
-    for (thread, image) in threads.iter().zip(&mut images) {
-        capture_addresses(thread.thread, memory, scratch, image)?;
-    }
+    capture_addresses(threads, memory, scratch, &mut images)?;
     let pid = leader.thread.cast_unsigned();
     let Known { details, guards } = known;
     let image = ProcessImage {
@@ -327,17 +325,15 @@ fn capture_actions(
     calls.push(Call::new(number::SYS_brk, [0; 6]));
     scratch.run(leader, memory, &mut calls)?;
 
-    let mut actions = Vec::with_capacity(SIGNAL_MAX as usize);
-    for signal in 1..=SIGNAL_MAX {
-        let mut bytes = [0; SIGNAL_ACTION_BYTES];
-        memory
-            .read(place(signal), &mut bytes)
-            .map_err(|error| CaptureError::Thread(leader, error))?;
-        actions.push(SignalAction::from_bytes(&bytes));
-        let result = calls[signal as usize - 1].result;
-        if result != 0 {
-            return Err(CaptureError::Call("rt_sigaction", -result));
-        }
+    let mut bytes = [0; SIGNAL_MAX as usize * SIGNAL_ACTION_BYTES];
+    memory
+        .read(place(1), &mut bytes)
+        .map_err(|error| CaptureError::Thread(leader, error))?;
+    let (each, _) = bytes.as_chunks::<SIGNAL_ACTION_BYTES>();
+    let actions: Vec<SignalAction> = each.iter().map(SignalAction::from_bytes).collect();
+    let mut asked = calls[..actions.len()].iter();
+    if let Some(refused) = asked.find(|call| call.result != 0) {
+        return Err(CaptureError::Call("rt_sigaction", -refused.result));
     }
     let trap = actions[numbers::SIGTRAP as usize - 1];
     if trap.handler == SignalAction::IGNORE {
@@ -364,38 +360,53 @@ fn registered_barriers(leader: ThreadId, scratch: &Scratch) -> Result<u32, Captu
 
 const PR_GET_TID_ADDRESS: u64 = 40;
 
+/// What each thread has registered: where its end is noted, and its alternate stack.
 fn capture_addresses(
-    thread: ThreadId,
+    threads: &[ThreadToCapture],
     memory: &ProcessMemory,
     scratch: &Scratch,
-    image: &mut ThreadImage,
+    images: &mut [ThreadImage],
 ) -> Result<(), CaptureError> {
-    const STACK_OFFSET: u64 = 64;
-    let stack = scratch.data + STACK_OFFSET;
-    let mut calls = [
-        Call::new(
-            number::SYS_prctl,
-            [PR_GET_TID_ADDRESS, scratch.data, 0, 0, 0, 0],
-        ),
-        Call::new(number::SYS_sigaltstack, [0, stack, 0, 0, 0, 0]),
-    ];
-    scratch.run(thread, memory, &mut calls)?;
-    for (call, name) in calls
-        .iter()
-        .zip(["prctl(PR_GET_TID_ADDRESS)", "sigaltstack"])
+    /// A word, and a `stack_t`.
+    const PLACE_BYTES: usize = 32;
+    const STACK_OFFSET: usize = 8;
+    for (threads, images) in threads
+        .chunks(TOGETHER_MAX)
+        .zip(images.chunks_mut(TOGETHER_MAX))
     {
-        if call.result != 0 {
-            return Err(CaptureError::Call(name, -call.result));
+        let places = (scratch.data..).step_by(PLACE_BYTES);
+        let tasks = threads.iter().zip(places).map(|(thread, place)| Task {
+            thread: thread.thread,
+            calls: vec![
+                Call::new(number::SYS_prctl, [PR_GET_TID_ADDRESS, place, 0, 0, 0, 0]),
+                Call::new(
+                    number::SYS_sigaltstack,
+                    [0, place + STACK_OFFSET as u64, 0, 0, 0, 0],
+                ),
+            ],
+        });
+        let mut tasks: Vec<Task> = tasks.collect();
+        scratch.run_on_each(memory, &mut tasks)?;
+        let mut written = vec![0; threads.len() * PLACE_BYTES];
+        memory
+            .read(scratch.data, &mut written)
+            .map_err(|error| CaptureError::Thread(threads[0].thread, error))?;
+        let places = written.as_chunks::<PLACE_BYTES>().0;
+        for ((task, place), image) in tasks.iter().zip(places).zip(images) {
+            let names = ["prctl(PR_GET_TID_ADDRESS)", "sigaltstack"];
+            for (call, name) in task.calls.iter().zip(names) {
+                if call.result != 0 {
+                    return Err(CaptureError::Call(name, -call.result));
+                }
+            }
+            let (words, _) = place.as_chunks::<8>();
+            // stack_t: address, flags (int, padded), size.
+            let [clear, address, flags, size] =
+                std::array::from_fn(|index| u64::from_le_bytes(words[index]));
+            image.clear_tid_address = clear;
+            image.alternate_stack = (address, flags as u32, size);
         }
     }
-    let word = |at| {
-        memory
-            .word(at)
-            .map_err(|error| CaptureError::Thread(thread, error))
-    };
-    image.clear_tid_address = word(scratch.data)?;
-    // stack_t: address, flags (int, padded), size.
-    image.alternate_stack = (word(stack)?, word(stack + 8)? as u32, word(stack + 16)?);
     Ok(())
 }
 

@@ -225,15 +225,67 @@ impl Scratch {
         Ok(())
     }
 
+    /// As [`Self::run`], by several threads at the same time. What their calls point to must not overlap, nor reach
+    /// into the second half of the data area.
+    pub fn run_on_each(
+        &self,
+        memory: &ProcessMemory,
+        tasks: &mut [Task],
+    ) -> Result<(), InjectError> {
+        for part in tasks.chunks_mut(TOGETHER_MAX) {
+            let mut list = self.end();
+            let mut outcome = Ok(());
+            let mut started = Vec::with_capacity(part.len());
+            for task in part.iter() {
+                list -= (task.calls.len() * CALL_BYTES) as u64;
+                match self.start(task.thread, memory, list, &task.calls) {
+                    Ok(running) => started.push(running),
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
+                }
+            }
+            // Whatever happens to one, none may be left where the program never was.
+            for (task, running) in part.iter_mut().zip(started) {
+                let finished = running.finish(memory, &mut task.calls).map(drop);
+                outcome = outcome.and(finished);
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::run`], with calls that make threads, which we trace from then on: as this node numbers them.
+    pub fn run_making_threads(
+        &self,
+        thread: ThreadId,
+        memory: &ProcessMemory,
+        calls: &mut [Call],
+    ) -> Result<Vec<ThreadId>, InjectError> {
+        let list = self.end() - (calls.len() * CALL_BYTES) as u64;
+        self.start(thread, memory, list, calls)?
+            .finish(memory, calls)
+    }
+
     fn run_part(
         &self,
         thread: ThreadId,
         memory: &ProcessMemory,
         calls: &mut [Call],
     ) -> Result<(), InjectError> {
+        self.run_making_threads(thread, memory, calls).map(drop)
+    }
+
+    fn start(
+        &self,
+        thread: ThreadId,
+        memory: &ProcessMemory,
+        list: u64,
+        calls: &[Call],
+    ) -> Result<RunningList, InjectError> {
         let fail = kernel(thread);
-        let list = self.end() - (calls.len() * CALL_BYTES) as u64;
-        let mut bytes: Vec<u8> = calls.iter().flat_map(Call::to_bytes).collect();
+        let bytes: Vec<u8> = calls.iter().flat_map(Call::to_bytes).collect();
         memory.write(list, &bytes).map_err(&fail)?;
 
         let saved = ptrace::registers(thread).map_err(&fail)?;
@@ -248,9 +300,47 @@ impl Scratch {
         registers.r12 = list;
         registers.r13 = calls.len() as u64;
         ptrace::set_registers(thread, &registers).map_err(&fail)?;
+        ptrace::resume(thread, 0).map_err(&fail)?;
+        Ok(RunningList {
+            thread,
+            list,
+            saved,
+        })
+    }
+}
+
+/// What a thread does of [`Scratch::run_on_each`].
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The thread.
+    pub thread: ThreadId,
+    /// Its calls, in order; few enough that all lists together fill no more than half of the data area.
+    pub calls: Vec<Call>,
+}
+
+/// So many threads run lists at the same time.
+pub const TOGETHER_MAX: usize = 64;
+
+/// A thread that executes a list of calls.
+#[must_use]
+struct RunningList {
+    thread: ThreadId,
+    list: u64,
+    saved: Registers,
+}
+
+impl RunningList {
+    /// Waits for its end, and lets the thread stand where it stood before; the threads that it made.
+    fn finish(
+        self,
+        memory: &ProcessMemory,
+        calls: &mut [Call],
+    ) -> Result<Vec<ThreadId>, InjectError> {
+        let thread = self.thread;
+        let fail = kernel(thread);
         let mut held_stop = false;
+        let mut made = Vec::new();
         loop {
-            ptrace::resume(thread, 0).map_err(&fail)?;
             match next_stop(thread)? {
                 Stop::Signal(signal) if signal == numbers::SIGTRAP => {
                     if ptrace::signal_info(thread).map_err(&fail)?.code() == SENT_BY_KERNEL {
@@ -258,20 +348,25 @@ impl Scratch {
                     }
                 }
                 Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
-                Stop::Seccomp | Stop::Interrupted | Stop::Group(_) | Stop::NewThread => {}
+                Stop::NewThread => {
+                    made.push(ptrace::event_message(thread).map_err(&fail)? as ThreadId);
+                }
+                Stop::Seccomp | Stop::Interrupted | Stop::Group(_) => {}
                 stop => return Err(InjectError::Unexpected(thread, stop)),
             }
+            ptrace::resume(thread, 0).map_err(&fail)?;
         }
-        ptrace::set_registers(thread, &saved).map_err(&fail)?;
+        ptrace::set_registers(thread, &self.saved).map_err(&fail)?;
         ptrace::set_signal_mask(thread, SignalSet::ALL).map_err(&fail)?;
         if held_stop {
             resend_stop(thread);
         }
-        memory.read(list, &mut bytes).map_err(&fail)?;
+        let mut bytes = vec![0; calls.len() * CALL_BYTES];
+        memory.read(self.list, &mut bytes).map_err(&fail)?;
         for (call, entry) in calls.iter_mut().zip(bytes.as_chunks::<CALL_BYTES>().0) {
             call.result = Call::result_in(entry);
         }
-        Ok(())
+        Ok(made)
     }
 }
 
