@@ -21,6 +21,9 @@ pub const GUARD_REGIONS_MAX: usize = 65_536;
 /// Most memory that one message of a guest on its way home speaks of, in bytes.
 pub const EARLY_BYTES_MAX: u64 = 4 << 20;
 
+/// Most names of programs of whose lives something is known.
+pub const PROGRAMS_KNOWN_MAX: usize = 256;
+
 /// Most runs of huge pages that are told of one process.
 pub const HUGE_RUNS_MAX: usize = 65_536;
 

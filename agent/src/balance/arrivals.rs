@@ -14,7 +14,7 @@ const OWNER_WORKS: f64 = 0.5;
 /// All homes see the same idle node at the same time; without this it would be flooded before its load shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Door {
-    /// Guests that have come in and do not show in the load yet.
+    /// Guests that have come in and do not show in the load yet, less those that have left and still show.
     unseen: f64,
     at: Duration,
 }
@@ -24,13 +24,19 @@ impl Door {
     pub fn admit(&mut self, now: Duration, cpus: u16, load: f64) -> bool {
         let cpus = f64::from(cpus.max(1));
         let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.unseen = (self.unseen - passed * cpus / SHOWS_AFTER_SECONDS).max(0.0);
+        let shows = passed * cpus / SHOWS_AFTER_SECONDS;
+        self.unseen -= self.unseen.clamp(-shows, shows);
         self.at = self.at.max(now);
         let open = self.unseen + 1.0 <= (cpus - load).max(1.0);
         if open {
             self.unseen += 1.0;
         }
         open
+    }
+
+    /// A guest has left, or ended.
+    pub fn let_out(&mut self, cpus: u16) {
+        self.unseen = (self.unseen - 1.0).max(-f64::from(cpus.max(1)));
     }
 }
 
@@ -83,6 +89,12 @@ mod tests {
         assert_eq!(admitted(&mut door, 50, 0.0), 0);
         assert_eq!(admitted(&mut door, 52, 4.0), 1);
         assert_eq!(admitted(&mut door, 60, 3.0), 1);
+        // Who has left makes room for the next.
+        door.let_out(4);
+        assert_eq!(admitted(&mut door, 60, 3.0), 1);
+        door.let_out(4);
+        door.let_out(4);
+        assert_eq!(admitted(&mut door, 60, 4.0), 2);
         // A clock that goes back lets nobody in.
         assert_eq!(admitted(&mut door, 1, 3.0), 0);
         assert_eq!(admitted(&mut door, 90, f64::NAN), 1);

@@ -1,6 +1,6 @@
 //! What is to move where: the decisions of one home for its own processes, wherever they run.
 //!
-//! Once a second, in this order:
+//! Once a second, and more often while home is crowded, in this order:
 //!
 //! 1. Add to the loads heard what was ordered and does not show in them yet.
 //! 2. Memory first (Barak, Braverman 1998): if home is about to swap, the smallest process that is large enough leaves for
@@ -9,7 +9,7 @@
 //!    most goes where it gains most, among the nodes where it costs least ([`super::market`]).
 //!
 //! A move gains if the rest of the process's life is shorter with it, the move itself and all calls home included. How
-//! long it lives nobody knows; but lives are heavy-tailed, and one that has used t seconds of CPU time will use about as
+//! long it lives nobody knows, unless others of its name have lived ([`crate::load::lives`]); but lives are heavy-tailed, and one that has used t seconds of CPU time will use about as
 //! many again (Harchol-Balter, Downey 1997). So the young stay, the old move, and a program that does little but
 //! calls is drawn home. A move has to gain clearly ([`GAIN`], [`GAIN_SECONDS_MIN`]), so that loads that differ a little
 //! or are measured a little wrong move nothing.
@@ -24,8 +24,8 @@ use super::memory::Memory;
 use super::vector::LoadVector;
 use crate::wire::supervisor::NodeId;
 
-/// CPU time that a process must have used before it is moved, in seconds: twice what a move takes.
-pub const AGE_SECONDS_MIN: f64 = 0.3;
+/// CPU time that a process must be expected to use yet to be moved, in seconds: twice what a move takes.
+pub const REST_SECONDS_MIN: f64 = 0.3;
 
 /// CPU time that a program is expected to use of which nothing is known yet, in seconds.
 pub const LIFE_SECONDS_AT_START: f64 = 2.0;
@@ -37,7 +37,9 @@ pub const GAIN: f64 = 1.15;
 pub const GAIN_SECONDS_MIN: f64 = 0.4;
 
 /// Moves that one home orders in a second.
-pub const MOVES_PER_TICK: usize = 8;
+pub const MOVES_PER_SECOND: usize = 8;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Seconds that the shortest move takes.
 const MOVE_SECONDS: f64 = 0.15;
@@ -83,8 +85,9 @@ pub struct Process {
     pub place: Place,
     /// Whether the brain may move it now: nobody has pinned it, and it is not on its way.
     pub movable: bool,
-    /// CPU time used so far, in seconds of the reference machine.
-    pub cpu_seconds: f64,
+    /// CPU time that it can be expected to use yet, in seconds of the reference machine: as much as it has used, if
+    /// nothing else is known.
+    pub rest_seconds: f64,
     /// Its threads that run or wait for a CPU.
     pub runnable: f64,
     /// Its memory, in MiB.
@@ -156,6 +159,10 @@ pub struct Order {
 pub struct Brain {
     /// What it remembers; the driver tells it how moves end and which nodes are gone.
     pub memory: Memory,
+    /// Our processes that were away when it was asked last, where, and their load.
+    away: Vec<(u32, NodeId, f64)>,
+    /// When it ordered moves in the last second.
+    ordered: Vec<Duration>,
     random: SmallRng,
 }
 
@@ -269,17 +276,21 @@ impl Brain {
     pub fn new(seed: u64) -> Brain {
         Brain {
             memory: Memory::default(),
+            away: Vec::new(),
+            ordered: Vec::new(),
             random: SmallRng::seed_from_u64(seed),
         }
     }
 
-    /// Decides what moves now; at most [`MOVES_PER_TICK`] orders, which count as made.
+    /// Decides what moves now; at most [`MOVES_PER_SECOND`] orders, which count as made.
     pub fn tick(&mut self, now: Duration, input: &Input<'_>) -> Vec<Order> {
         let processes = input.processes;
         let mut pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
         pids.sort_unstable();
         let lives = |pid| pids.binary_search(&pid).is_ok();
         self.memory.tidy(now, lives);
+        self.note_ends(now, processes, lives);
+        self.ordered.retain(|&ordered| ordered + SECOND > now);
         let mut board = Board::set_up(now, &self.memory, &mut self.random, input);
         let mut orders = Vec::new();
         let mut moved = vec![false; processes.len()];
@@ -288,6 +299,7 @@ impl Brain {
             let way = (process.place.node(), to.node());
             let weight = (process.runnable, process.memory_mib);
             brain.memory.ordered(now, process.pid, way, weight);
+            brain.ordered.push(now);
             board.carry_out(process, to);
         };
         if input.may_leave
@@ -298,7 +310,7 @@ impl Brain {
             let (pid, cause) = (processes[index].pid, Cause::Memory);
             orders.push(Order { pid, to, cause });
         }
-        while orders.len() < MOVES_PER_TICK {
+        while self.ordered.len() < MOVES_PER_SECOND {
             let candidates = (0..processes.len()).filter(|&index| !moved[index]);
             let best = candidates
                 .filter_map(|index| self.propose(now, input, &board, index))
@@ -312,6 +324,18 @@ impl Brain {
             orders.push(Order { pid, to, cause });
         }
         orders
+    }
+
+    /// What has ended on another node is missed there before its load shows it.
+    fn note_ends(&mut self, now: Duration, processes: &[Process], lives: impl Fn(u32) -> bool) {
+        for &(_, node, load) in self.away.iter().filter(|(pid, ..)| !lives(*pid)) {
+            self.memory.expect(now, Some(node), -load, 0);
+        }
+        let away = processes.iter().filter_map(|process| {
+            let node = process.place.node()?;
+            Some((process.pid, node, process.runnable))
+        });
+        self.away = away.collect();
     }
 
     /// Step 2.
@@ -360,7 +384,7 @@ impl Brain {
         let process = &input.processes[index];
         let ripe = process.movable
             && process.runnable >= RUNNABLE_MIN
-            && process.cpu_seconds >= AGE_SECONDS_MIN
+            && process.rest_seconds >= REST_SECONDS_MIN
             && self.memory.may_move(now, process.pid);
         if !ripe || process.place == Place::Home && !input.may_leave {
             return None;
@@ -405,15 +429,21 @@ impl Brain {
         best
     }
 
-    /// Where a program should run that is about to be executed; counts as sent there. `pid` may have a past, if
-    /// it was another program before.
-    pub fn place(&mut self, now: Duration, pid: u32, input: &Input<'_>) -> Place {
+    /// Where a program should run that is about to be executed, and is expected to use so much CPU time, in seconds of
+    /// the reference machine; counts as sent there. `pid` may have a past, if it was another program before.
+    pub fn place(
+        &mut self,
+        now: Duration,
+        pid: u32,
+        rest_seconds: f64,
+        input: &Input<'_>,
+    ) -> Place {
         let board = Board::set_up(now, &self.memory, &mut self.random, input);
         let program = Process {
             pid,
             place: Place::Home,
             movable: true,
-            cpu_seconds: LIFE_SECONDS_AT_START,
+            rest_seconds,
             runnable: 1.0,
             memory_mib: 0,
             calls_per_cpu_second: 0.0,
@@ -421,7 +451,7 @@ impl Brain {
         let home = &board.home;
         let busy = home.load() + 1.0 > f64::from(home.cpus);
         let mut chosen = Place::Home;
-        if busy && input.may_leave {
+        if busy && input.may_leave && rest_seconds >= REST_SECONDS_MIN {
             let stays = life_seconds(&program, Place::Home, home, home.load() + 1.0);
             let goes = |there: &LoadVector| {
                 MOVE_SECONDS + life_seconds(&program, Place::Home, there, there.load() + 1.0)
@@ -455,7 +485,7 @@ fn life_seconds(process: &Process, place: Place, node: &LoadVector, load: f64) -
         Place::Home => 0.0,
         Place::Away(_) => process.calls_per_cpu_second.max(0.0) * CALL_SECONDS,
     };
-    process.cpu_seconds * (1.0 / rate(node, load.max(process.runnable)) + calls)
+    process.rest_seconds * (1.0 / rate(node, load.max(process.runnable)) + calls)
 }
 
 #[cfg(test)]

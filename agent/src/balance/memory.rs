@@ -28,6 +28,9 @@ pub const HOMECOMING_PAUSE: Duration = Duration::from_secs(10);
 /// How long a process that cannot move at all is left alone.
 pub const CANNOT_MOVE_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long a node is not chosen that let nobody in because others had come before.
+pub const FULL_PAUSE: Duration = Duration::from_millis(1_000);
+
 /// The longest of all these pauses, however often they doubled.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -198,15 +201,25 @@ impl Memory {
         history.failures.impose(now, HOMECOMING_PAUSE);
     }
 
+    /// A node let a process not in, as others had come before: it is asked again soon.
+    pub fn turned_away(&mut self, now: Duration, node: NodeId) {
+        let pause = self.pause_of(node);
+        pause.until = pause.until.max(now + FULL_PAUSE);
+    }
+
     /// A node did not take a process, or was lost: nobody is sent there for a while.
     pub fn doubt(&mut self, now: Duration, node: NodeId) {
+        self.pause_of(node).impose(now, DOUBT);
+    }
+
+    fn pause_of(&mut self, node: NodeId) -> &mut Pause {
         if self.nodes.len() >= DOUBTFUL_NODES_MAX && !self.nodes.contains_key(&node) {
             let least = self.nodes.iter().min_by_key(|(_, doubt)| doubt.until);
             if let Some(id) = least.map(|(id, _)| *id) {
                 self.nodes.remove(&id);
             }
         }
-        self.nodes.entry(node).or_default().impose(now, DOUBT);
+        self.nodes.entry(node).or_default()
     }
 }
 
@@ -233,6 +246,17 @@ mod tests {
         now += seconds(600);
         memory.ordered(now, 7, (Some(NODE), None), (1.0, 10));
         assert!(memory.may_move(now + seconds(3), 7));
+    }
+
+    #[test]
+    fn a_node_that_is_full_at_the_moment_is_asked_again_soon_however_often() {
+        let mut memory = Memory::default();
+        let now = seconds(10);
+        for _ in 0..9 {
+            memory.turned_away(now, NODE);
+        }
+        assert!(memory.may_go(now, 7, NODE));
+        assert!(!memory.trusts(now, NODE) && memory.trusts(now + FULL_PAUSE, NODE));
     }
 
     #[test]

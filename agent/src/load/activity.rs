@@ -14,7 +14,7 @@ use crate::process::{Identity, ReadError, io_calls, schedstat, stat, status};
 const DECAY: f64 = 0.8;
 
 /// What a process does.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// CPU time used here in its whole life, in seconds of this node.
     pub cpu_seconds: f64,
@@ -26,6 +26,8 @@ pub struct Usage {
     pub memory_mib: u32,
     /// Its threads.
     pub threads: u32,
+    /// Its name (comm).
+    pub name: String,
 }
 
 /// A process at one moment.
@@ -65,6 +67,7 @@ impl Activity {
             calls_per_cpu_second: 0.0,
             memory_mib: u32::try_from(memory_mib).unwrap_or(u32::MAX),
             threads: stat.threads,
+            name: stat.name,
         };
         let mut look = Look {
             at: now,
@@ -136,6 +139,7 @@ mod tests {
         calls_per_cpu_second: 0.0,
         memory_mib: 0,
         threads: 1,
+        name: String::new(),
     };
 
     #[test]

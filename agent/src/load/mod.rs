@@ -2,11 +2,12 @@
 //!
 //! [`ShortLoad`] is the part of it that every datagram to another node carries. [`procfs`] reads the
 //! kernel's texts (pure), [`speed`] measures a CPU once, [`meter`] is the glue that samples both.
-//! [`activity`] looks at our processes and guests one by one.
+//! [`activity`] looks at our processes and guests one by one; [`lives`] is what is known of their programs.
 
 use serde::{Deserialize, Serialize};
 
 pub mod activity;
+pub mod lives;
 pub mod meter;
 pub mod procfs;
 pub mod speed;

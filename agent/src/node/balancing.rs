@@ -7,26 +7,38 @@
 //! 3. send guests home that the owner's work, or an operator, wants gone;
 //! 4. let the brain decide for our processes, and hand its orders over as if a person had given them.
 //!
+//! While home is crowded the brain is asked more often, with another look at what runs at home ([`Agent::glance`]): the
+//! processes of a `make` are over after a second.
+//!
 //! What a person has placed or moved by hand, or told to stay, the brain leaves alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::agent::{Agent, Stopping};
+use smol::Timer;
+
+use super::agent::{Agent, Event, Stopping};
 use super::cgroup::JobPolicy;
 use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
 use crate::balance::arrivals::{Door, guests_to_leave, owner_works};
-use crate::balance::brain::{Brain, Cause, Input, Neighbour, Order, Place, Process};
+use crate::balance::brain::{
+    Brain, Cause, Input, LIFE_SECONDS_AT_START, Neighbour, Order, Place, Process,
+};
 use crate::balance::vector::LoadVector;
 use crate::limits::PROCESSES_BALANCED_MAX;
 use crate::load::activity::{Activity, Usage};
-use crate::process::Identity;
+use crate::load::lives::Lives;
+use crate::process::{Identity, stat};
 use crate::wire::control::ErrorKind;
 use crate::wire::supervisor::{Destination, NodeId, NodeName, ProcessState, Role};
 
 /// A move that has not ended by then is taken for one that never will.
 const HEADING_FOR: Duration = Duration::from_secs(30);
+
+/// Between two glances at a crowded home, and how many fit between two full looks.
+const GLANCE_INTERVAL: Duration = Duration::from_millis(200);
+const GLANCES: usize = 4;
 
 /// What operators have told this node, by openMosix's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +69,11 @@ pub(super) struct Balancing {
     pub(super) brain: Brain,
     door: Door,
     activity: Activity,
+    /// What was seen at the last glance.
+    glanced: Activity,
+    lives: Lives,
+    /// Our processes at the last full look.
+    ours: Vec<Ours>,
     looked: Duration,
     /// CPU time of each guest at the last look.
     guests_before: BTreeMap<(SupervisorKey, u32), f64>,
@@ -75,6 +92,9 @@ impl Balancing {
             brain: Brain::new(seed),
             door: Door::default(),
             activity: Activity::default(),
+            glanced: Activity::default(),
+            ours: Vec::new(),
+            lives: Lives::default(),
             looked: Duration::ZERO,
             guests_before: BTreeMap::new(),
             vector: LoadVector::default(),
@@ -87,6 +107,11 @@ impl Balancing {
 struct Ours {
     identity: Identity,
     process: Process,
+}
+
+fn load_at_home(ours: &[Ours]) -> f64 {
+    let at_home = ours.iter().filter(|ours| ours.process.place == Place::Home);
+    at_home.map(|ours| ours.process.runnable).sum()
 }
 
 /// A guest here: whose it is, and its load.
@@ -107,13 +132,105 @@ impl Agent {
         let (guest_load, guests) = self.look_at_guests(now);
         let ours = self.look_at_ours(now, &nodes);
         self.balancing.activity.forget_unseen(now);
+        self.balancing.lives.forget_unseen(now);
         self.tell_load(&ours, guest_load, &guests);
         self.send_guests_home(&guests);
         if self.balancing.modes.bring {
             self.send_home(|role, _| role == Role::Deputy);
         }
-        self.steer(now, &nodes, &ours);
+        self.steer(now, self.balancing.vector, &nodes, &ours);
         self.balancing.looked = now;
+        self.balancing.ours = ours;
+        self.plan_glances();
+    }
+
+    fn plan_glances(&self) {
+        let home = &self.balancing.vector;
+        let is_crowded = home.load() >= f64::from(home.cpus);
+        let can_leave = self.balancing.modes.may_leave()
+            && self.balancing.ours.iter().any(|ours| ours.process.movable);
+        if !is_crowded || !can_leave {
+            return;
+        }
+        let events = self.events.clone();
+        let glances = async move {
+            for _ in 0..GLANCES {
+                Timer::after(GLANCE_INTERVAL).await;
+                if events.send(Event::Glance).await.is_err() {
+                    return;
+                }
+            }
+        };
+        self.executor.spawn(glances).detach();
+    }
+
+    /// Between two full looks at a crowded home: what has been executed since may start elsewhere.
+    pub(super) fn glance(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        let now = self.now();
+        let nodes = self.cluster.vectors();
+        let ours = self.glance_at_ours(now);
+        self.balancing.glanced.forget_unseen(now);
+        let mut home = self.balancing.vector;
+        home.add_load(load_at_home(&ours) - load_at_home(&self.balancing.ours));
+        self.steer(now, home, &nodes, &ours);
+    }
+
+    fn glance_at_ours(&mut self, now: Duration) -> Vec<Ours> {
+        let mut ours = Vec::new();
+        let processes = self.jobs.processes().into_iter();
+        for (job, pid) in processes.take(PROCESSES_BALANCED_MAX) {
+            let Ok((identity, usage)) = self.balancing.glanced.look(now, pid) else {
+                continue;
+            };
+            let (node, _) = self.location(identity);
+            let mut process = self.at_home(now, identity, job.policy, &usage);
+            if node.id == self.this.id {
+                let (lives, used) = (&mut self.balancing.lives, process.rest_seconds);
+                process.rest_seconds = lives.see(now, identity, &usage.name, used);
+            } else {
+                // What is away is looked at once a second, when its supervisor has told of it.
+                let mut known = self.balancing.ours.iter();
+                let known = known.find(|ours| ours.identity == identity);
+                process = known.map_or(process, |ours| ours.process);
+                process.place = Place::Away(node.id);
+                process.movable = false;
+            }
+            process.place = self.heading(now, identity).unwrap_or(process.place);
+            ours.push(Ours { identity, process });
+        }
+        ours
+    }
+
+    /// Where a process is on its way to.
+    fn heading(&self, now: Duration, process: Identity) -> Option<Place> {
+        let (place, since) = self.jobs.journey(process).heading?;
+        (now < since + HEADING_FOR).then_some(place)
+    }
+
+    /// A process as it is if it runs at home; what it has used is taken for what it will use yet.
+    fn at_home(
+        &self,
+        now: Duration,
+        identity: Identity,
+        policy: JobPolicy,
+        usage: &Usage,
+    ) -> Process {
+        let (_, state) = self.location(identity);
+        let settled = matches!(state, ProcessState::Home | ProcessState::Away);
+        let free = !self.jobs.journey(identity).by_hand && policy == JobPolicy::Free;
+        let is_still = self.heading(now, identity).is_none() && !self.is_on_its_way(identity);
+        Process {
+            pid: identity.pid,
+            place: Place::Home,
+            movable: settled && free && is_still,
+            rest_seconds: usage.cpu_seconds * f64::from(self.cluster.load().speed) / 10_000.0,
+            runnable: usage.runnable,
+            memory_mib: usage.memory_mib,
+            calls_per_cpu_second: usage.calls_per_cpu_second,
+        }
     }
 
     /// The load of all guests together, and of each. Where the kernel keeps account of the supervisors' family, the time
@@ -171,7 +288,6 @@ impl Agent {
     /// Our processes, at home and away.
     fn look_at_ours(&mut self, now: Duration, nodes: &[Neighbour]) -> Vec<Ours> {
         let mut ours = Vec::new();
-        let home_speed = f64::from(self.cluster.load().speed) / 10_000.0;
         for (job, pid) in self
             .jobs
             .processes()
@@ -182,29 +298,17 @@ impl Agent {
             let Ok((identity, usage)) = self.balancing.activity.look(now, pid) else {
                 continue;
             };
-            let (node, state) = self.location(identity);
-            let journey = self.jobs.journey(identity);
-            let heading = journey
-                .heading
-                .filter(|(_, since)| now < *since + HEADING_FOR);
-            let settled = matches!(state, ProcessState::Home | ProcessState::Away);
-            let free = !journey.by_hand && job.policy == JobPolicy::Free;
-            let at_home = Process {
-                pid,
-                place: Place::Home,
-                movable: settled && free && heading.is_none() && !self.is_on_its_way(identity),
-                cpu_seconds: usage.cpu_seconds * home_speed,
-                runnable: usage.runnable,
-                memory_mib: usage.memory_mib,
-                calls_per_cpu_second: usage.calls_per_cpu_second,
-            };
+            let (node, _) = self.location(identity);
+            let at_home = self.at_home(now, identity, job.policy, &usage);
             let mut process = if node.id == self.this.id {
                 at_home
             } else {
-                self.look_away(now, identity, at_home, usage, (node.id, nodes))
+                self.look_away(now, identity, at_home, &usage, (node.id, nodes))
             };
+            let lives = &mut self.balancing.lives;
+            process.rest_seconds = lives.see(now, identity, &usage.name, process.rest_seconds);
             // Its load will soon be where it goes.
-            process.place = heading.map_or(process.place, |(place, _)| place);
+            process.place = self.heading(now, identity).unwrap_or(process.place);
             ours.push(Ours { identity, process });
         }
         ours
@@ -225,7 +329,7 @@ impl Agent {
         now: Duration,
         identity: Identity,
         at_home: Process,
-        usage: Usage,
+        usage: &Usage,
         (node, nodes): (NodeId, &[Neighbour]),
     ) -> Process {
         let pid = identity.pid;
@@ -255,7 +359,7 @@ impl Agent {
         let speed = there.map_or(1.0, |there| f64::from(there.speed) / 10_000.0);
         Process {
             place: Place::Away(node),
-            cpu_seconds: at_home.cpu_seconds + (past + away) * speed,
+            rest_seconds: at_home.rest_seconds + (past + away) * speed,
             runnable: (share * crowd).min(f64::from(usage.threads)),
             calls_per_cpu_second: called / ran.max(0.01),
             ..at_home
@@ -263,8 +367,7 @@ impl Agent {
     }
 
     fn tell_load(&mut self, ours: &[Ours], guest_load: f64, guests: &[Guest]) {
-        let at_home = ours.iter().filter(|ours| ours.process.place == Place::Home);
-        let our_load: f64 = at_home.map(|ours| ours.process.runnable).sum();
+        let our_load = load_at_home(ours);
         let own_load = if self.config.shared_kernel {
             self.cluster.tell_load(our_load + guest_load);
             our_load
@@ -305,10 +408,10 @@ impl Agent {
         }
     }
 
-    fn steer(&mut self, now: Duration, nodes: &[Neighbour], ours: &[Ours]) {
+    fn steer(&mut self, now: Duration, home: LoadVector, nodes: &[Neighbour], ours: &[Ours]) {
         let processes: Vec<Process> = ours.iter().map(|ours| ours.process).collect();
         let input = Input {
-            home: self.balancing.vector,
+            home,
             may_leave: self.balancing.modes.may_leave(),
             nodes,
             processes: &processes,
@@ -346,7 +449,7 @@ impl Agent {
     }
 
     /// The node to which a program is sent that is about to be executed; none for home.
-    pub(super) fn place(&mut self, pid: u32) -> Option<NodeName> {
+    pub(super) fn place(&mut self, pid: u32, rest_seconds: f64) -> Option<NodeName> {
         let nodes = self.cluster.vectors();
         let input = Input {
             home: self.balancing.vector,
@@ -355,7 +458,8 @@ impl Agent {
             processes: &[],
         };
         let now = self.now();
-        let node = self.balancing.brain.place(now, pid, &input).node()?;
+        let brain = &mut self.balancing.brain;
+        let node = brain.place(now, pid, rest_seconds, &input).node()?;
         let name = self.cluster.name(node)?;
         Some(name)
     }
@@ -368,7 +472,9 @@ impl Agent {
         if !free || self.jobs.journey(process).by_hand || self.stopping != Stopping::No {
             return;
         }
-        if let Some(node) = self.place(pid) {
+        let program = stat::read(pid).ok();
+        let known = program.and_then(|stat| self.balancing.lives.of(&stat.name));
+        if let Some(node) = self.place(pid, known.unwrap_or(LIFE_SECONDS_AT_START)) {
             let (to, cause) = (Place::Away(node.id), Cause::Start);
             self.carry_out(process, Order { pid, to, cause });
         }
@@ -392,6 +498,19 @@ impl Agent {
         full.then(|| format!("node {name} takes no more guests at a time"))
     }
 
+    /// A node does not let in a process that the brain has sent there.
+    pub(super) fn turned_away(&mut self, pid: u32, node: NodeId) {
+        if let Ok(process) = Identity::of(pid) {
+            self.jobs.journey_mut(process).turned_away_by = Some(node);
+        }
+    }
+
+    /// A guest is here no more.
+    pub(super) fn guest_left(&mut self) {
+        let cpus = self.cluster.load().cpus;
+        self.balancing.door.let_out(cpus);
+    }
+
     /// A move that the brain ordered has failed.
     pub(super) fn balanced_move_failed(
         &mut self,
@@ -400,9 +519,14 @@ impl Agent {
         kind: ErrorKind,
     ) {
         let (now, pid) = (self.now(), process.pid);
-        self.jobs.journey_mut(process).heading = None;
+        let journey = self.jobs.journey_mut(process);
+        journey.heading = None;
+        let turned_away = journey.turned_away_by.take();
         let memory = &mut self.balancing.brain.memory;
         match (kind, to) {
+            (ErrorKind::Failed, Destination::Node(node)) if turned_away == Some(node.id) => {
+                memory.turned_away(now, node.id);
+            }
             (ErrorKind::Failed, Destination::Node(node)) => {
                 memory.failed(now, pid, node.id);
                 memory.doubt(now, node.id);

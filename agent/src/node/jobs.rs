@@ -15,6 +15,7 @@ use super::cgroup::{CgroupError, Cgroups, JobName, JobPolicy};
 use crate::balance::brain::Place;
 use crate::process::status::State;
 use crate::process::{Identity, stat};
+use crate::wire::supervisor::NodeId;
 
 /// What a process has been through; outlives the supervisors that report it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Journey {
     pub by_hand: bool,
     /// Where the balancer has sent it, since when; none once it is there or has failed to go.
     pub heading: Option<(Place, Duration)>,
+    /// The node that did not let it in when the balancer sent it there last.
+    pub turned_away_by: Option<NodeId>,
     /// It has come home to execute another program.
     pub executed: bool,
     /// When the balancer last looked at it while it was away, and its CPU seconds and calls then.

@@ -9,6 +9,7 @@ use super::cluster::{Member, MemberState};
 use super::moves::{answer, answer_error};
 use super::supervisors::{Charge, Supervisor, Ward};
 use super::users::Users;
+use crate::balance::brain::LIFE_SECONDS_AT_START;
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::migrate::cantmove;
 use crate::process::{Identity, stat, status};
@@ -163,7 +164,7 @@ impl Agent {
         match self.become_job(&request, caller.pid) {
             Ok((Running::InJob { job }, destination)) => {
                 let chosen = match (&destination, policy_of(&request)) {
-                    (None, JobPolicy::Free) => self.place(caller.pid),
+                    (None, JobPolicy::Free) => self.place(caller.pid, LIFE_SECONDS_AT_START),
                     _ => None,
                 };
                 let balanced = chosen.is_some();

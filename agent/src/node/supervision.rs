@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use smol::Async;
 
-use super::agent::{Agent, Stopping};
+use super::agent::{Agent, Event, Stopping};
+use super::cluster::ConnectError;
 use super::jobs;
 use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
 use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey, Ward};
@@ -133,9 +134,16 @@ impl Agent {
             ConnectionUse::Pages(token) => Purpose::Pages { token },
         };
         let cluster = std::rc::Rc::clone(&self.cluster);
+        let balanced = matches!(purpose, Purpose::Migration { balanced: true, .. });
+        let events = self.events.clone();
         self.executor
             .spawn(async move {
-                let message = match cluster.connect(node, purpose).await {
+                let connection = cluster.connect(node, purpose).await;
+                if balanced && matches!(connection, Err(ConnectError::Refused { .. })) {
+                    // A closed queue means that the agent has stopped.
+                    let _ = events.send(Event::TurnedAway(pid, node)).await;
+                }
+                let message = match connection {
                     Ok(channel) => {
                         let result = Ok(channel.keys);
                         (ToSupervisor::Channel { request, result }, Some(channel.fd))
@@ -263,6 +271,7 @@ impl Agent {
     /// A process is its supervisor's no more: it is at home, or has ended.
     fn ward_left(&mut self, ward: Ward, pending: Vec<PendingMove>, end: End) {
         let Charge::Deputy(process) = ward.charge else {
+            self.guest_left();
             return;
         };
         if let Some(status) = ward.status {

@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 /// A process, told apart from a later one that was given the same pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// Its pid in our pid namespace.
     pub pid: u32,

@@ -34,7 +34,7 @@ fn busy(pid: u32, place: Place) -> Process {
         pid,
         place,
         movable: true,
-        cpu_seconds: 5.0,
+        rest_seconds: 5.0,
         runnable: 1.0,
         memory_mib: 20,
         calls_per_cpu_second: 0.0,
@@ -87,7 +87,7 @@ fn the_faster_node_is_given_more() {
     let nodes = [at(1, fast), at(2, node(0.0))];
     let mut brain = Brain::new(1);
     let mut orders = decide(&mut brain, NOW, node(12.0), &nodes, &processes);
-    assert_eq!(orders.len(), MOVES_PER_TICK);
+    assert_eq!(orders.len(), MOVES_PER_SECOND);
     orders.retain(|order| order.to == Place::Away(id(1)));
     assert!((5..=6).contains(&orders.len()), "{orders:?}");
 }
@@ -103,7 +103,7 @@ fn nothing_moves_where_every_thread_has_a_cpu_or_everybody_is_as_busy() {
 #[test]
 fn the_young_the_idle_and_the_pinned_stay() {
     let young = Process {
-        cpu_seconds: 0.2,
+        rest_seconds: 0.2,
         ..busy(1, Place::Home)
     };
     let idle = Process {
@@ -149,7 +149,7 @@ fn before_home_swaps_the_smallest_process_that_is_enough_leaves_for_where_most_i
     let sized = |pid, memory_mib| Process {
         memory_mib,
         runnable: 0.0,
-        cpu_seconds: 0.0,
+        rest_seconds: 0.0,
         ..busy(pid, Place::Home)
     };
     let roomy = LoadVector {
@@ -205,6 +205,7 @@ fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
         brain.place(
             NOW,
             7,
+            LIFE_SECONDS_AT_START,
             &Input {
                 home: node(9.0),
                 ..input
@@ -224,7 +225,9 @@ fn programs_that_start_while_home_is_busy_are_spread_before_any_load_shows() {
         nodes: &nodes,
         processes: &[],
     };
-    let places: Vec<Place> = (0..6).map(|pid| brain.place(NOW, pid, &input)).collect();
+    let places: Vec<Place> = (0..6)
+        .map(|pid| brain.place(NOW, pid, LIFE_SECONDS_AT_START, &input))
+        .collect();
     let at = |place| places.iter().filter(|at| **at == place).count();
     assert_eq!(at(Place::Home), 2, "{places:?}");
     assert_eq!(at(Place::Away(id(1))), 2, "{places:?}");
@@ -290,7 +293,7 @@ proptest! {
         for second in 0..60 {
             let at = NOW + Duration::from_secs(second);
             let in_it = moves.iter().filter(|(now, _)| *now == at).count();
-            prop_assert!(in_it <= 2 * MOVES_PER_TICK);
+            prop_assert!(in_it <= 2 * MOVES_PER_SECOND);
         }
     }
 
@@ -298,7 +301,7 @@ proptest! {
     fn an_order_always_leads_elsewhere_and_names_a_process_that_may_move(
         home_load: u32,
         loads in prop::collection::vec((any::<u32>(), 1..40_000_u32, any::<bool>()), 0..6),
-        cpu_seconds in prop::num::f64::ANY,
+        rest_seconds in prop::num::f64::ANY,
         runnable in prop::num::f64::ANY,
         calls in prop::num::f64::ANY,
         memory_mib: u32,
@@ -315,7 +318,7 @@ proptest! {
         let mut home = node(0.0);
         home.load_centi = home_load % 10_000_000;
         let odd = |pid, place| Process {
-            cpu_seconds,
+            rest_seconds,
             runnable,
             calls_per_cpu_second: calls,
             memory_mib,

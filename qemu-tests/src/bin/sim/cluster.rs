@@ -227,7 +227,10 @@ impl Run<'_> {
                     processes: &[],
                 };
                 let (now, pid) = (clock(self.world.now), index as u32);
-                let place = self.minds[home].brain.place(now, pid, &input);
+                let place =
+                    self.minds[home]
+                        .brain
+                        .place(now, pid, brain::LIFE_SECONDS_AT_START, &input);
                 self.carry_out(index, place);
             }
         }
@@ -403,7 +406,7 @@ impl Run<'_> {
                 Place::Away(id(at))
             },
             movable,
-            cpu_seconds: process.done,
+            rest_seconds: process.done,
             runnable: 1.0,
             memory_mib: process.start.memory_mib,
             calls_per_cpu_second: process.start.calls_per_cpu_second,

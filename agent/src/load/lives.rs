@@ -1,0 +1,179 @@
+//! How long programs live, by their names: learnt from those that have ended.
+//!
+//! Of a program that nobody knows, its age is the best guess (Harchol-Balter, Downey 1997). But the compilers of one
+//! `make` are all alike, and end before their age says that they are worth a move. So what programs of a name have used
+//! on average is remembered, of the latest most.
+
+use std::time::Duration;
+
+use crate::limits::PROGRAMS_KNOWN_MAX;
+use crate::process::Identity;
+
+/// Part of the average that the latest life is.
+const NEWEST: f64 = 0.3;
+
+/// A program that runs.
+#[derive(Debug)]
+struct Running {
+    process: Identity,
+    name: String,
+    /// CPU time that its process had used before it executed this program, in seconds.
+    before_seconds: f64,
+    /// And that it has used when it was last seen.
+    used_seconds: f64,
+    seen: Duration,
+}
+
+/// What is known of the programs of one name.
+#[derive(Debug)]
+struct Life {
+    name: String,
+    /// CPU time, in seconds.
+    average_seconds: f64,
+    ended: Duration,
+}
+
+/// The lives of programs.
+#[derive(Debug, Default)]
+pub struct Lives {
+    /// In the order of their processes.
+    running: Vec<Running>,
+    known: Vec<Life>,
+}
+
+impl Lives {
+    /// A process runs the program `name` and has used so much CPU time in its whole life, all in seconds. How much more
+    /// it can be expected to use.
+    pub fn see(&mut self, now: Duration, process: Identity, name: &str, cpu_seconds: f64) -> f64 {
+        let place = self
+            .running
+            .partition_point(|running| running.process < process);
+        let before = match self.running.get_mut(place) {
+            Some(program) if program.process == process => {
+                program.seen = now;
+                program.used_seconds = program.used_seconds.max(cpu_seconds);
+                let ended = (program.name != name).then(|| {
+                    let used_seconds = program.used_seconds - program.before_seconds;
+                    program.before_seconds = program.used_seconds;
+                    (
+                        std::mem::replace(&mut program.name, name.to_owned()),
+                        used_seconds,
+                    )
+                });
+                let before_seconds = program.before_seconds;
+                if let Some((name, used_seconds)) = ended {
+                    self.learn(now, name, used_seconds);
+                }
+                before_seconds
+            }
+            _ => {
+                let program = Running {
+                    process,
+                    name: name.to_owned(),
+                    before_seconds: 0.0,
+                    used_seconds: cpu_seconds,
+                    seen: now,
+                };
+                self.running.insert(place, program);
+                0.0
+            }
+        };
+        cpu_seconds.max(self.of(name).unwrap_or(0.0) - (cpu_seconds - before))
+    }
+
+    /// CPU time that programs of this name have used on average, in seconds, if any is known.
+    pub fn of(&self, name: &str) -> Option<f64> {
+        let known = self.known.iter().find(|life| life.name == name);
+        known.map(|life| life.average_seconds)
+    }
+
+    /// Learns of those that were not seen in this round: they have ended.
+    pub fn forget_unseen(&mut self, now: Duration) {
+        let mut index = 0;
+        while let Some(program) = self.running.get(index) {
+            if program.seen >= now {
+                index += 1;
+                continue;
+            }
+            let ended = self.running.remove(index);
+            self.learn(now, ended.name, ended.used_seconds - ended.before_seconds);
+        }
+    }
+
+    fn learn(&mut self, now: Duration, name: String, used_seconds: f64) {
+        if let Some(life) = self.known.iter_mut().find(|life| life.name == name) {
+            life.average_seconds += NEWEST * (used_seconds - life.average_seconds);
+            life.ended = now;
+            return;
+        }
+        if self.known.len() >= PROGRAMS_KNOWN_MAX {
+            let lives = self.known.iter().enumerate();
+            if let Some((oldest, _)) = lives.min_by_key(|(_, life)| life.ended) {
+                self.known.swap_remove(oldest);
+            }
+        }
+        self.known.push(Life {
+            name,
+            average_seconds: used_seconds,
+            ended: now,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32) -> Identity {
+        Identity {
+            pid,
+            start_time_ticks: 1,
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_program_that_nobody_knows_lives_as_long_again_as_it_has() {
+        let mut lives = Lives::default();
+        assert_eq!(lives.see(at(1), process(1), "simulate", 0.0), 0.0);
+        assert_eq!(lives.see(at(9), process(1), "simulate", 8.0), 8.0);
+    }
+
+    #[test]
+    fn the_next_compiler_is_expected_to_live_as_the_last_ones_did() {
+        let mut lives = Lives::default();
+        lives.see(at(1), process(1), "cc1", 0.1);
+        lives.see(at(2), process(1), "cc1", 2.0);
+        lives.forget_unseen(at(3));
+        assert_eq!(lives.see(at(4), process(2), "cc1", 0.0), 2.0);
+        assert_eq!(lives.see(at(4), process(2), "cc1", 0.5), 1.5);
+        // Longer than any: what is left is guessed by its age again.
+        assert_eq!(lives.see(at(5), process(2), "cc1", 7.0), 7.0);
+    }
+
+    #[test]
+    fn an_exec_ends_one_program_and_begins_another() {
+        let mut lives = Lives::default();
+        lives.see(at(1), process(1), "sh", 0.5);
+        lives.see(at(2), process(1), "cc1", 0.5);
+        lives.see(at(3), process(1), "cc1", 3.5);
+        lives.forget_unseen(at(4));
+        assert_eq!(lives.see(at(5), process(2), "sh", 0.0), 0.5);
+        assert_eq!(lives.see(at(5), process(3), "cc1", 0.0), 3.0);
+    }
+
+    #[test]
+    fn no_more_names_are_known_than_the_limit_says() {
+        let mut lives = Lives::default();
+        for number in 0..2 * PROGRAMS_KNOWN_MAX as u32 {
+            let now = at(number.into());
+            lives.see(now, process(number), &format!("program{number}"), 1.0);
+            lives.forget_unseen(now + at(1));
+        }
+        assert_eq!(lives.known.len(), PROGRAMS_KNOWN_MAX);
+        assert!(lives.running.is_empty());
+    }
+}
