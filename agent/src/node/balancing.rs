@@ -144,6 +144,7 @@ impl Agent {
         self.plan_glances();
     }
 
+    /// Has a crowded home, whose processes may leave, looked at until the next full look.
     fn plan_glances(&self) {
         let home = &self.balancing.vector;
         let is_crowded = home.load() >= f64::from(home.cpus);

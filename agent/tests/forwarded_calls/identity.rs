@@ -123,11 +123,12 @@ fn settings_of_the_process_come_back() {
 #[test]
 fn signals_tell_their_disposition_and_what_is_pending() {
     verify("rt_sigaction", Same, |guest| {
-        [10, 0, guest.room(32), 8, 0, 0]
-    });
-    verify("rt_sigaction", Same, |guest| {
         let action = guest.numbers(&[1, 0, 0, 0]);
         [10, action, 0, 8, 0, 0]
+    });
+    verify("rt_sigaction", Same, |guest| {
+        let same_action = guest.numbers(&[1, 0, 0, 0]);
+        [10, same_action, guest.room(32), 8, 0, 0]
     });
     verify("rt_sigpending", Same, |guest| {
         [guest.room(8), 8, 0, 0, 0, 0]

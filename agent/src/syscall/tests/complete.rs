@@ -109,6 +109,7 @@ fn the_filter_lets_exactly_the_calls_pass_that_reach_nothing_of_the_remote_node(
         sometimes,
         [
             "mmap",
+            "rt_sigaction",
             "prctl",
             "arch_prctl",
             "sched_getaffinity",
