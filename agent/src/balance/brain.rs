@@ -9,7 +9,8 @@
 //!    most goes where it gains most, among the nodes where it costs least ([`super::market`]).
 //!
 //! A move gains if the rest of the process's life is shorter with it, the move itself and all calls home included. How
-//! long it lives nobody knows, unless others of its name have lived ([`crate::load::lives`]); but lives are heavy-tailed, and one that has used t seconds of CPU time will use about as
+//! long it lives nobody knows, unless others of its name have lived before ([`crate::load::lives`]); but lives are
+//! heavy-tailed, and one that has used t seconds of CPU time will use about as
 //! many again (Harchol-Balter, Downey 1997). So the young stay, the old move, and a program that does little but
 //! calls is drawn home. A move has to gain clearly ([`GAIN`], [`GAIN_SECONDS_MIN`]), so that loads that differ a little
 //! or are measured a little wrong move nothing.
@@ -303,6 +304,7 @@ impl Brain {
             board.carry_out(process, to);
         };
         if input.may_leave
+            && self.ordered.len() < MOVES_PER_SECOND
             && let Some((index, to)) = self.usher(now, input, &board)
         {
             carry_out(self, &mut board, index, to);

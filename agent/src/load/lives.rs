@@ -24,6 +24,13 @@ struct Running {
     seen: Duration,
 }
 
+impl Running {
+    /// CPU time that the program itself has used, in seconds.
+    fn own_seconds(&self) -> f64 {
+        self.used_seconds - self.before_seconds
+    }
+}
+
 /// What is known of the programs of one name.
 #[derive(Debug)]
 struct Life {
@@ -53,16 +60,16 @@ impl Lives {
                 program.seen = now;
                 program.used_seconds = program.used_seconds.max(cpu_seconds);
                 let ended = (program.name != name).then(|| {
-                    let used_seconds = program.used_seconds - program.before_seconds;
+                    let own_seconds = program.own_seconds();
                     program.before_seconds = program.used_seconds;
                     (
                         std::mem::replace(&mut program.name, name.to_owned()),
-                        used_seconds,
+                        own_seconds,
                     )
                 });
                 let before_seconds = program.before_seconds;
-                if let Some((name, used_seconds)) = ended {
-                    self.learn(now, name, used_seconds);
+                if let Some((name, own_seconds)) = ended {
+                    self.learn(now, name, own_seconds);
                 }
                 before_seconds
             }
@@ -96,7 +103,8 @@ impl Lives {
                 continue;
             }
             let ended = self.running.remove(index);
-            self.learn(now, ended.name, ended.used_seconds - ended.before_seconds);
+            let own_seconds = ended.own_seconds();
+            self.learn(now, ended.name, own_seconds);
         }
     }
 
