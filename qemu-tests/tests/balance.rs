@@ -14,6 +14,7 @@ use lab::{Lab, LabOptions, NodeHandle, wait_until};
 use serde_json::Value;
 use support::job::{Job, wait_for_no_guests};
 use support::programs::{Linkage, c_program};
+use support::scarcity::MemoryLimit;
 use support::{SOON, start, wait_for_meeting};
 
 /// Until loads have been told, decisions made and all processes moved, on a machine that does much else.
@@ -116,15 +117,44 @@ fn twelve_busy_processes_spread_over_three_nodes_by_themselves_and_end_right() {
 }
 
 #[test]
-fn expel_returns_when_all_guests_are_gone_and_lets_none_come_back() {
+fn before_the_memory_of_a_node_is_used_up_the_smallest_process_that_is_enough_leaves_it() {
+    // What is left beside both is less than what a node keeps free, so the smaller goes once it may. Nobody computes then,
+    // so nobody moves for any other reason; and the limit is never reached, so nobody has to wait for memory.
+    let lab = balanced(2);
+    let home = lab.node("n1");
+    home.limosa(&["node", "stay"]).unwrap();
+    let limit = MemoryLimit::on(&home, lab.name(), 512);
+    let grow = || vec![c_program("grow", Linkage::Static)];
+    let mut jobs = Vec::new();
+    for mib in ["200\n", "250\n"] {
+        let mut job = Job::start(lab.node("n1"), &grow());
+        limit.hold(job.pid());
+        job.feed(mib.as_bytes());
+        job.wait_for_output("grown");
+        jobs.push(job);
+    }
+    assert_eq!(places(&home).get("n1"), Some(&2));
+    home.limosa(&["node", "nostay"]).unwrap();
+    wait_for_places(&home, "one has left", |places| places.get("n2") == Some(&1));
+    assert_eq!(jobs[0].row()["node"], "n2");
+    assert_eq!(jobs[1].row()["node"], "n1");
+    assert_eq!(limit.times_reached(), 0);
+    let log = home.log().unwrap();
+    assert!(log.contains("home runs out of memory"), "{log}");
+    for job in jobs {
+        let outcome = job.finish();
+        assert_eq!(outcome.out, "grown\nright\n", "{outcome:?}");
+    }
+}
+
+#[test]
+fn expel_empties_a_node_of_ten_guests_returns_when_all_are_gone_and_lets_none_come_back() {
     let lab = balanced(2);
     let (home, remote) = (lab.node("n1"), lab.node("n2"));
-    let jobs: Vec<Job<'_>> = (0..8)
-        .map(|_| Job::start(lab.node("n1"), &busy()))
+    let jobs: Vec<Job<'_>> = (0..10)
+        .map(|_| Job::start_with(lab.node("n1"), &["--node", "n2"], &busy()))
         .collect();
-    wait_for_places(&home, "n2 has some", |places| {
-        places.get("n2").is_some_and(|count| *count >= 3)
-    });
+    wait_for_places(&home, "n2 has all", |places| places.get("n2") == Some(&10));
     let modes = remote.limosa(&["node", "expel"]).unwrap();
     assert_eq!(
         (&modes["guests"], &modes["block"]),
@@ -132,7 +162,9 @@ fn expel_returns_when_all_guests_are_gone_and_lets_none_come_back() {
         "{modes}"
     );
     wait_for_no_guests(&remote);
-    wait_for_places(&home, "all are home", |places| places.get("n1") == Some(&8));
+    wait_for_places(&home, "all are home", |places| {
+        places.get("n1") == Some(&10)
+    });
     let refused = home
         .exec(["limosa", "migrate", &jobs[0].pid().to_string(), "n2"])
         .unwrap();

@@ -111,7 +111,8 @@ pub struct Neighbour {
 /// What a home knows when it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// This node; its load is that of all that runs here.
+    /// This node; its load is that of all that runs here, and its free memory counts that of processes that have left,
+    /// or are about to, as free.
     pub home: LoadVector,
     /// Whether processes may leave home: not while it is told to keep them.
     pub may_leave: bool,
@@ -343,14 +344,7 @@ impl Brain {
     /// Step 2.
     fn usher(&self, now: Duration, input: &Input<'_>, board: &Board) -> Option<(usize, Place)> {
         let reserve = reserve_mib(&board.home);
-        // What left in the last seconds has freed its memory, or will.
-        let leaving: u32 = self
-            .memory
-            .expected(now)
-            .filter(|expected| expected.node.is_some())
-            .map(|expected| expected.memory_mib)
-            .fold(0, u32::saturating_add);
-        let lacking = reserve.checked_sub(board.home.free_mib.saturating_add(leaving))?;
+        let lacking = reserve.checked_sub(board.home.free_mib)?;
         let fits = |index: usize| {
             let process = &input.processes[index];
             let at_home = process.place == Place::Home && process.movable;

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::memory_limit::MemoryLimit;
 use super::{ShortLoad, procfs, speed};
 
 /// Weight of a new sample.
@@ -21,6 +22,7 @@ pub struct Meter {
     /// What others are told as the load instead of it.
     told: Option<f64>,
     measured_speed: u32,
+    limit: MemoryLimit,
     short: ShortLoad,
 }
 
@@ -38,6 +40,7 @@ impl Meter {
             load: 0.0,
             told: None,
             measured_speed: short.speed,
+            limit: MemoryLimit::find(),
             short,
         };
         // Without /proc, which the agent's start checks, the first values stay zero.
@@ -52,6 +55,7 @@ impl Meter {
             .ok_or_else(|| odd("/proc/loadavg cannot be understood"))?;
         let memory = procfs::memory(&read("/proc/meminfo")?)
             .ok_or_else(|| odd("/proc/meminfo cannot be understood"))?;
+        let memory = self.limit.of(memory);
         self.load = average(self.load, runnable.saturating_sub(1));
         let told = self.told.unwrap_or(f64::from(self.load));
         self.short.load_centi = (told * 100.0) as u32;
@@ -93,7 +97,8 @@ fn average(before: f32, sample: u32) -> f32 {
     before + NEW_SAMPLE_WEIGHT * (sample as f32 - before)
 }
 
-fn read(path: &str) -> io::Result<String> {
+/// The beginning of a kernel's text.
+pub(super) fn read(path: &str) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?
         .take(TEXT_BYTES_MAX)

@@ -409,8 +409,12 @@ impl Agent {
         }
     }
 
-    fn steer(&mut self, now: Duration, home: LoadVector, nodes: &[Neighbour], ours: &[Ours]) {
+    fn steer(&mut self, now: Duration, mut home: LoadVector, nodes: &[Neighbour], ours: &[Ours]) {
         let processes: Vec<Process> = ours.iter().map(|ours| ours.process).collect();
+        // What who is away had when it left is still here, but nobody touches it: it may be swapped out and is not missed.
+        let left = processes.iter().filter(|ours| ours.place != Place::Home);
+        let left_mib = left.fold(0, |sum: u32, ours| sum.saturating_add(ours.memory_mib));
+        home.free_mib = home.free_mib.saturating_add(left_mib).min(home.memory_mib);
         let input = Input {
             home,
             may_leave: self.balancing.modes.may_leave(),

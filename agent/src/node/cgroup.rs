@@ -16,11 +16,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use crate::process::mountinfo::{self, Mount};
 
 /// Why this node's jobs cannot be kept in cgroups.
 #[derive(Debug)]
@@ -48,50 +50,6 @@ impl fmt::Display for CgroupError {
 }
 
 impl std::error::Error for CgroupError {}
-
-/// A cgroup2 mount, as /proc/self/mountinfo lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// Which cgroup is visible there, as /proc/PID/cgroup would name it.
-    pub root: PathBuf,
-    /// Where.
-    pub point: PathBuf,
-}
-
-/// The first cgroup2 mount in the text of a mountinfo file (proc_pid_mountinfo(5)).
-pub fn find_mount(mountinfo: &[u8]) -> Option<Mount> {
-    mountinfo.split(|&byte| byte == b'\n').find_map(|line| {
-        let mut words = line.split(|&byte| byte == b' ');
-        let (root, point) = (words.nth(3)?, words.next()?);
-        // Optional fields follow, of any number, ended by a lone hyphen.
-        words.find(|word| *word == b"-")?;
-        (words.next()? == b"cgroup2").then(|| Mount {
-            root: unescape(root),
-            point: unescape(point),
-        })
-    })
-}
-
-/// Blank, tab, newline and backslash are written as three octal digits.
-fn unescape(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
-        let octal = match (first, behind) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
-                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
-            }
-            _ => None,
-        };
-        bytes.push(octal.unwrap_or(first));
-        rest = if octal.is_some() {
-            &behind[3..]
-        } else {
-            behind
-        };
-    }
-    std::ffi::OsString::from_vec(bytes).into()
-}
 
 /// A job's cgroup, as its name tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +140,7 @@ impl Cgroups {
         );
         let path = Path::new("/proc/self/mountinfo");
         let mountinfo = fs::read(path).map_err(unusable(path))?;
-        let visible = find_mount(&mountinfo).ok_or(CgroupError::NotMounted);
+        let visible = mountinfo::find(&mountinfo, "cgroup2", None).ok_or(CgroupError::NotMounted);
         visible
             .and_then(|mount| Self::open_in(&mount, &name, None))
             .or_else(|error| Self::open_privately(&name).map_err(|_| error))
@@ -368,34 +326,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mount_is_found_on_unified_and_on_hybrid_hosts() {
-        let unified = b"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
-        let mount = find_mount(unified).unwrap();
-        assert_eq!(
-            mount,
-            Mount {
-                root: "/".into(),
-                point: "/sys/fs/cgroup".into()
-            }
-        );
-        let hybrid = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-                       35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                       41 31 0:38 /a\\040b /sys/fs/cgroup/uni\\134fied rw - cgroup2 none rw\n";
-        let mount = find_mount(hybrid).unwrap();
-        assert_eq!(
-            mount,
-            Mount {
-                root: "/a b".into(),
-                point: "/sys/fs/cgroup/uni\\fied".into()
-            }
-        );
-        assert_eq!(
-            find_mount(b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs cgroup2 rw\n"),
-            None
-        );
-    }
-
-    #[test]
     fn a_job_is_recognised_by_where_its_process_is() {
         let ours = Path::new("/limosa-1-2");
         let job = |text: &str| job_in(text.as_bytes(), ours).map(|job| job.to_string());
@@ -430,7 +360,6 @@ mod tests {
 
         #[test]
         fn any_bytes_are_searched_without_a_panic(bytes: Vec<u8>) {
-            find_mount(&bytes);
             job_in(&bytes, Path::new("/limosa"));
         }
     }

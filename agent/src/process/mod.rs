@@ -16,6 +16,7 @@ pub mod io_calls;
 pub mod limits;
 pub mod maps;
 pub mod memory_files;
+pub mod mountinfo;
 pub mod schedstat;
 pub mod smaps;
 pub mod stat;

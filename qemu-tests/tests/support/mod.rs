@@ -5,6 +5,7 @@
 
 pub mod job;
 pub mod programs;
+pub mod scarcity;
 
 use std::time::{Duration, Instant};
 
