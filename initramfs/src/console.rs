@@ -6,11 +6,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use crate::line::Line;
+use crate::screen;
 use crate::view::{Medium, View};
-
-const HOME: &str = "\x1b[H";
-const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
-const CLEAR_TO_END_OF_SCREEN: &str = "\x1b[J";
 
 /// Most output that waits for a slow or stopped terminal, in bytes; beyond it, what changes is not shown there.
 const PENDING_BYTES_MAX: usize = 32 << 10;
@@ -21,7 +19,7 @@ const TYPED_BYTES_MAX: usize = 256;
 struct Output {
     device: File,
     medium: Medium,
-    shown: Vec<String>,
+    shown: Vec<Line>,
     /// What the terminal has not taken yet: a serial line takes a few kilobytes, and then its time.
     pending: Vec<u8>,
     typed: Vec<u8>,
@@ -42,15 +40,16 @@ impl Console {
         } else {
             names.iter().map(String::as_str).collect()
         };
-        Console {
-            outputs: names.into_iter().filter_map(Output::open).collect(),
-        }
+        let mut outputs: Vec<Output> = names.into_iter().filter_map(Output::open).collect();
+        // Screens take what they show at once, serial lines their time.
+        outputs.sort_by_key(|output| output.medium == Medium::Line);
+        Console { outputs }
     }
 
     /// Shows `view` where it differs from what is shown.
     pub(crate) fn show(&mut self, view: &View) {
         for output in &mut self.outputs {
-            output.show(view.lines(output.medium));
+            output.show(view.lines(output.medium), view.asks_for_key);
         }
     }
 
@@ -112,16 +111,24 @@ impl Output {
         })
     }
 
-    fn show(&mut self, lines: Vec<String>) {
+    fn show(&mut self, lines: Vec<Line>, asks: bool) {
         if lines == self.shown || self.pending.len() > PENDING_BYTES_MAX {
             return;
         }
         let text = match self.medium {
-            Medium::Screen => redrawn(&lines),
+            Medium::Screen => screen::drawn(&lines, self.columns(), asks),
             Medium::Line => added(&lines, &self.shown),
         };
         self.write(&text);
         self.shown = lines;
+    }
+
+    /// How wide the terminal is.
+    fn columns(&self) -> usize {
+        match rustix::termios::tcgetwinsize(&self.device) {
+            Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+            _ => screen::COLUMNS_DEFAULT,
+        }
     }
 
     fn write(&mut self, text: &str) {
@@ -167,45 +174,32 @@ impl Output {
     }
 }
 
-/// A screen, drawn over what is there so that it does not flicker.
-fn redrawn(lines: &[String]) -> String {
-    let mut text = format!("{HOME}{CLEAR_TO_END_OF_LINE}");
-    for line in lines {
-        text.push_str(&format!("\n  {line}{CLEAR_TO_END_OF_LINE}"));
-    }
-    text.push_str(&format!("\n{CLEAR_TO_END_OF_SCREEN}"));
-    text
-}
-
 /// On a line that scrolls, what did not change need not be read again.
-fn added(lines: &[String], shown: &[String]) -> String {
+fn added(lines: &[Line], shown: &[Line]) -> String {
     lines
         .iter()
-        .filter(|line| !line.is_empty() && !shown.contains(line))
-        .map(|line| format!("limosa: {line}\r\n"))
+        .filter(|line| !shown.contains(line))
+        .map(Line::text)
+        .filter(|text| !text.is_empty())
+        .map(|text| format!("limosa: {text}\r\n"))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::Tone;
 
     #[test]
     fn a_serial_line_gets_only_what_is_new() {
         let lines = |words: &[&str]| {
             words
                 .iter()
-                .map(|word| (*word).to_owned())
+                .map(|word| Line::new(Tone::Plain, *word))
                 .collect::<Vec<_>>()
         };
         let (old, new) = (lines(&["a", "", "1 of 1"]), lines(&["a", "", "2 of 2"]));
         assert_eq!(added(&old, &[]), "limosa: a\r\nlimosa: 1 of 1\r\n");
         assert_eq!(added(&new, &old), "limosa: 2 of 2\r\n");
-    }
-
-    #[test]
-    fn a_screen_is_drawn_over_and_what_was_longer_is_cleared() {
-        let text = redrawn(&["a".to_owned()]);
-        assert_eq!(text, "\x1b[H\x1b[K\n  a\x1b[K\n\x1b[J");
     }
 }

@@ -7,7 +7,7 @@
 //! 3. The node gets its name (`node_name`); the agent and, for each interface, a DHCP client are started
 //!    and kept running (`service`, `programs`).
 //! 4. From then on one loop (`init`) reaps, follows devices that come and go (`hotplug`), shows whom the
-//!    node sees (`members`, `view`, `console`), serves a lab's host (`lab_port`) and waits to be stopped
+//!    node sees (`members`, `view`, `line`, `screen`, `console`), serves a lab's host (`lab_port`) and waits to be stopped
 //!    (`power`).
 //!
 //! There is one thread and no blocking wait: a stuck terminal, host or agent stops nothing else. Started
@@ -23,6 +23,7 @@ mod journal;
 mod lab_commands;
 mod lab_message;
 mod lab_port;
+mod line;
 mod links;
 mod members;
 mod modalias;
@@ -31,6 +32,7 @@ mod node_name;
 mod parameters;
 mod power;
 mod programs;
+mod screen;
 mod service;
 mod service_log;
 mod swap;

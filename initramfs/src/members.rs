@@ -20,6 +20,8 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Pause between questions in a cluster where nothing happens.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// An agent that is so busy that it has not answered so often in a row is one of which nothing is known.
+const FAILURES_MAX: u32 = 3;
 /// Longest answer that is read, in bytes: some 10,000 nodes.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -40,6 +42,7 @@ pub(crate) struct Members {
     state: State,
     interval: Duration,
     last: Option<Cluster>,
+    failures: u32,
 }
 
 impl Members {
@@ -49,6 +52,7 @@ impl Members {
             state: State::Idle { due: now },
             interval: INTERVAL_MIN,
             last: None,
+            failures: 0,
         }
     }
 
@@ -60,6 +64,7 @@ impl Members {
     /// Forgets the answer of an agent that ended.
     pub(crate) fn forget(&mut self) {
         self.last = None;
+        self.failures = 0;
         self.interval = INTERVAL_MIN;
     }
 
@@ -115,7 +120,15 @@ impl Members {
         }
     }
 
-    fn take(&mut self, cluster: Option<Cluster>, now: Instant) {
+    fn take(&mut self, answer: Option<Cluster>, now: Instant) {
+        self.failures = match answer {
+            Some(_) => 0,
+            None => self.failures.saturating_add(1),
+        };
+        let cluster = match answer {
+            None if self.failures < FAILURES_MAX => self.last.take(),
+            answer => answer,
+        };
         let is_same = match (&cluster, &self.last) {
             (Some(cluster), Some(last)) => cluster.has_members_of(last),
             (None, None) => true,
@@ -154,5 +167,26 @@ fn read(pipe: BorrowedFd<'_>, answer: &mut Vec<u8>) -> bool {
         if answer.len() > ANSWER_BYTES_MAX {
             return false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_question_without_an_answer_does_not_make_the_agent_unknown() {
+        let now = Instant::now();
+        let mut members = Members::new(now);
+        let answer = br#"[{"name":"a","state":"alive"}]{"refusals":[]}"#;
+        members.take(None, now);
+        assert_eq!(members.last(), None);
+        members.take(Cluster::read(answer), now);
+        for failure in 1..FAILURES_MAX {
+            members.take(None, now);
+            assert!(members.last().is_some(), "after {failure}");
+        }
+        members.take(None, now);
+        assert_eq!(members.last(), None);
     }
 }

@@ -12,7 +12,7 @@
 //! ```text
 //!   test: Lab ----+                      +-- n1: network, mount and cgroup namespace, agent
 //!   lab exec -----+-- control socket -- daemon: switch ---- TAP ---- n2: ...
-//!   lab cut ------+                      +-- n3: QEMU (stream socket, serial log, lab port)
+//!   lab cut ------+                      +-- n3: QEMU (stream socket, serial log, lab port, monitor)
 //! ```
 //!
 //! What a lab makes lies in three places, all named after it, so that a dead daemon's lab can be
@@ -31,6 +31,7 @@ pub mod faults;
 pub mod lab_port;
 pub mod lines;
 pub mod machine;
+pub mod monitor;
 pub mod namespaces;
 pub mod node;
 pub mod node_handle;

@@ -12,6 +12,7 @@ use crate::cluster::Lab;
 use crate::control::{NodeState, NodeStatus, Request};
 use crate::error::LabError;
 use crate::lab_port::LabPort;
+use crate::monitor::Monitor;
 use crate::process::ProcessIdentity;
 use crate::programs::lab_binary;
 use crate::wait::wait_until;
@@ -134,6 +135,11 @@ impl NodeHandle<'_> {
                 self.name
             ))),
         }
+    }
+
+    /// Connects to the monitor of a virtual machine: screen, buttons, cable.
+    pub fn monitor(&self) -> Result<Monitor, LabError> {
+        Monitor::connect(&self.status()?.directory.join("monitor"))
     }
 
     /// Types on the serial line of a virtual machine, as somebody at its boot menu would. The machine takes

@@ -24,6 +24,9 @@ pub const CARD_DEFAULT: &str = "virtio-net-pci";
 /// The CPU that has all that QEMU can emulate.
 pub const CPU_DEFAULT: &str = "max";
 
+/// By which name QEMU knows the machine's network.
+pub(crate) const NETWORK_ID: &str = "net";
+
 /// The name by which the initramfs knows the lab port.
 const LAB_PORT_NAME: &str = "limosa.control";
 
@@ -162,6 +165,8 @@ pub struct MachineFiles {
     pub serial_log: PathBuf,
     /// Where one types on the serial line.
     pub serial: PathBuf,
+    /// Where QEMU's monitor listens.
+    pub monitor: PathBuf,
     /// The lab port: where QEMU connects, and where those connect who use it.
     pub lab_port: RelaySockets,
     /// The switch's socket to which the network card connects.
@@ -176,6 +181,7 @@ impl MachineFiles {
         Self {
             serial_log: directory.join("serial.log"),
             serial: directory.join("serial"),
+            monitor: directory.join("monitor"),
             lab_port: RelaySockets {
                 for_machine: directory.join("machine-port"),
                 for_clients: directory.join("lab-port"),
@@ -207,6 +213,8 @@ impl Machine {
             ),
         ]);
         arguments.add(&["-serial", "chardev:serial"]);
+        let monitor = escaped(&files.monitor);
+        arguments.add(&["-qmp", &format!("unix:{monitor},server=on,wait=off")]);
         let lab_port = escaped(&files.lab_port.for_machine);
         arguments.add(&["-device", "virtio-serial-pci"]);
         arguments.add(&[
@@ -220,7 +228,7 @@ impl Machine {
         let switch = escaped(&files.switch_port);
         arguments.add(&[
             "-netdev",
-            &format!("stream,id=net,server=off,addr.type=unix,addr.path={switch}"),
+            &format!("stream,id={NETWORK_ID},server=off,addr.type=unix,addr.path={switch}"),
         ]);
         if self.card.starts_with("usb-") {
             arguments.add(&["-device", "qemu-xhci"]);
@@ -231,7 +239,7 @@ impl Machine {
             (_, true) => "",
             (_, false) => ",romfile=",
         };
-        let card = format!("{},netdev=net,mac={address}{boots}", self.card);
+        let card = format!("{},netdev={NETWORK_ID},mac={address}{boots}", self.card);
         arguments.add(&["-device", &card]);
         // As a file: an argument can be read by every user of the host, and there is a key in it.
         let parameters = escaped(&files.parameters);

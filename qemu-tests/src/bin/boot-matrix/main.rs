@@ -7,9 +7,12 @@
 //! 4. With `--room`: it boots five at once, and all six run a job.
 //! 5. A node that has waited for its cable.
 //!
+//! With `--pictures` it takes pictures of screens instead, those of the README.
+//!
 //! A namespace node with the image's key watches, and says when it sees the machine alive.
 
 mod cases;
+mod pictures;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +33,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// Boots the image in machines of many kinds and prints how long each took to join.
 #[derive(FromArgs)]
 #[argh(
-    example = "qemu-tests/boot-matrix\nqemu-tests/boot-matrix --only uefi\nqemu-tests/boot-matrix --room"
+    example = "qemu-tests/boot-matrix\nqemu-tests/boot-matrix --only uefi\nqemu-tests/boot-matrix --room\nqemu-tests/boot-matrix --pictures image/pictures"
 )]
 struct Arguments {
     /// only cases with this in their names
@@ -39,6 +42,9 @@ struct Arguments {
     /// five machines at once from one node of the ISO, instead of the cases
     #[argh(switch)]
     room: bool,
+    /// takes pictures of screens instead, into this directory (of the README: image/pictures)
+    #[argh(option)]
+    pictures: Option<PathBuf>,
     /// where mkiso.sh has put the image (default: target of the working directory)
     #[argh(option, default = "PathBuf::from(\"target\")")]
     target: PathBuf,
@@ -49,7 +55,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments: Arguments = argh::from_env();
-    let outcome = if arguments.room {
+    let outcome = if let Some(directory) = &arguments.pictures {
+        pictures::take(&arguments, directory).map(|()| true)
+    } else if arguments.room {
         room(&arguments)
     } else {
         matrix(&arguments)
