@@ -82,6 +82,8 @@ impl Place {
 pub struct Process {
     /// Its pid.
     pub pid: u32,
+    /// The job that it belongs to.
+    pub job: u32,
     /// Where it runs.
     pub place: Place,
     /// Whether the brain may move it now: nobody has pinned it, and it is not on its way.
@@ -108,6 +110,15 @@ pub struct Neighbour {
     pub age: Duration,
 }
 
+/// Nodes that a job may not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barred {
+    /// The job.
+    pub job: u32,
+    /// The nodes.
+    pub nodes: Vec<NodeId>,
+}
+
 /// What a home knows when it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -120,6 +131,15 @@ pub struct Input<'a> {
     pub nodes: &'a [Neighbour],
     /// Processes whose home this is.
     pub processes: &'a [Process],
+    /// Nodes that not every job may use.
+    pub barred: &'a [Barred],
+}
+
+impl Input<'_> {
+    fn lets(&self, process: &Process, node: NodeId) -> bool {
+        let mut barred = self.barred.iter();
+        !barred.any(|barred| barred.job == process.job && barred.nodes.contains(&node))
+    }
 }
 
 /// Why a process is to move.
@@ -355,6 +375,7 @@ impl Brain {
             let roomiest = open
                 .filter(|there| {
                     has_room(&there.vector, process.memory_mib)
+                        && input.lets(process, there.node)
                         && self.memory.may_go(now, process.pid, there.node)
                 })
                 .max_by_key(|there| there.vector.free_mib)?;
@@ -414,6 +435,7 @@ impl Brain {
         if input.may_leave {
             let suits = |there: &&Neighbour| {
                 Place::Away(there.node) != process.place
+                    && input.lets(process, there.node)
                     && has_room(&there.vector, process.memory_mib)
                     && self.memory.may_go(now, process.pid, there.node)
             };
@@ -426,7 +448,8 @@ impl Brain {
     }
 
     /// Where a program should run that is about to be executed, and is expected to use so much CPU time, in seconds of
-    /// the reference machine; counts as sent there. `pid` may have a past, if it was another program before.
+    /// the reference machine; counts as sent there. `pid` may have a past, if it was another program before. The nodes are
+    /// those that its job may use.
     pub fn place(
         &mut self,
         now: Duration,
@@ -437,6 +460,7 @@ impl Brain {
         let board = Board::set_up(now, &self.memory, &mut self.random, input);
         let program = Process {
             pid,
+            job: 0,
             place: Place::Home,
             movable: true,
             rest_seconds,

@@ -10,7 +10,9 @@ use argh::FromArgs;
 use super::{client, exit, log};
 use crate::node::agent::{self, AgentError};
 use crate::node::cluster::StartError;
-use crate::node::config::{AgentConfig, ConfigError, Settings, parse_port, parse_seed};
+use crate::node::config::{
+    AgentConfig, ConfigError, Settings, parse_max_guests, parse_port, parse_seed,
+};
 use crate::node::control::ControlSocketError;
 
 /// Make this machine a node of a cluster, until it is told to stop (SIGTERM or SIGINT): then guests go
@@ -50,6 +52,9 @@ pub(super) struct Agent {
     /// take no guests: what is started here may leave, and nobody comes
     #[argh(switch)]
     block: bool,
+    /// take no more guests than this at a time
+    #[argh(option, arg_name = "number", from_str_fn(parse_max_guests))]
+    max_guests: Option<usize>,
     /// UDP and TCP port (default: 4460)
     #[argh(option, from_str_fn(parse_port))]
     port: Option<u16>,
@@ -102,6 +107,7 @@ fn configure(options: Agent) -> Result<AgentConfig, ConfigError> {
         interfaces: options.interface,
         seeds: options.seed,
         block: options.block.then_some(true),
+        max_guests: options.max_guests,
         port: options.port,
         run_dir: options.run_dir,
         stay: options.stay.then_some(true),

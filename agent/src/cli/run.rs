@@ -28,9 +28,10 @@ use crate::wire::control::{ControlRequest, ControlResponse, RunRequest, Running}
 /// command.
 #[derive(FromArgs)]
 #[argh(
-    usage = "[--node <node> | --home | --by-hand] [--follow | --no-follow] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
+    usage = "[--node <node> | --home | --by-hand] [--only <nodes> | --not <nodes>] [--follow | --no-follow] [--baseline <level>] [--wait-nodes <number>] [--run-dir <run-dir>] [--json] [--] COMMAND [ARGUMENT...]",
     example = "{command_name} make -j32\n\
                {command_name} --node n2 ./simulate --steps 1000\n\
+               {command_name} --not n3,n4 make -j32\n\
                {command_name} --baseline x86-64-v2 ./simulate --steps 1000\n\
                {command_name} --wait-nodes 3 -- sh -c 'work | more-work'",
     error_code(125, "Limosa itself failed; the program was not started"),
@@ -41,6 +42,12 @@ pub(super) struct Run {
     /// send it to this node (name, number or address) as soon as it is executed
     #[argh(option)]
     node: Option<String>,
+    /// it and its children use no nodes but these besides home: names, numbers or addresses, with commas between them
+    #[argh(option, arg_name = "nodes")]
+    only: Option<String>,
+    /// they do not use these nodes
+    #[argh(option, arg_name = "nodes")]
+    not: Option<String>,
     /// what it executes while it is away is sent after it (as --node does)
     #[argh(switch)]
     follow: bool,
@@ -69,7 +76,14 @@ pub(super) struct Run {
 }
 
 /// Our options that are followed by a value.
-const WITH_VALUE: [&str; 4] = ["--node", "--baseline", "--wait-nodes", "--run-dir"];
+const WITH_VALUE: [&str; 6] = [
+    "--node",
+    "--only",
+    "--not",
+    "--baseline",
+    "--wait-nodes",
+    "--run-dir",
+];
 
 pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let (ours, command) = split(words);
@@ -99,6 +113,8 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let mut request = RunRequest {
         follow: options.follow || options.node.is_some() && !options.no_follow,
         node: options.node,
+        only: options.only,
+        not: options.not,
         stay_home: options.home,
         by_hand: options.by_hand,
         wait_nodes: options.wait_nodes,

@@ -9,6 +9,7 @@
 //! with nothing to do end; leave the cluster; remove the socket. A supervisor that is left then goes on by
 //! itself and finds the next agent.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -141,6 +142,8 @@ pub struct Agent {
     pub(super) capabilities: Capabilities,
     /// Why this node takes no guests, if it does not.
     pub(super) no_guests: Option<String>,
+    /// Guests that have been let in and are not here yet.
+    pub(super) guests_coming: Rc<Cell<usize>>,
 }
 
 /// Whether the agent is on its way out.
@@ -219,6 +222,7 @@ async fn serve(
         jobs,
         waiting_runs: Vec::new(),
         balancing,
+        guests_coming: Rc::default(),
         started: Instant::now(),
         stopping: Stopping::No,
         capabilities,

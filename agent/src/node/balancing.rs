@@ -18,12 +18,13 @@ use std::time::Duration;
 use smol::Timer;
 
 use super::agent::{Agent, Event, Stopping};
-use super::cgroup::JobPolicy;
+use super::cgroup::{JobName, JobPolicy};
+use super::choice::NodeChoice;
 use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
 use crate::balance::arrivals::{Door, guests_to_leave, owner_works};
 use crate::balance::brain::{
-    Brain, Cause, Input, LIFE_SECONDS_AT_START, Neighbour, Order, Place, Process,
+    Barred, Brain, Cause, Input, LIFE_SECONDS_AT_START, Neighbour, Order, Place, Process,
 };
 use crate::balance::vector::LoadVector;
 use crate::limits::PROCESSES_BALANCED_MAX;
@@ -187,7 +188,7 @@ impl Agent {
                 continue;
             };
             let (node, _) = self.location(identity);
-            let mut process = self.at_home(now, identity, job.policy, &usage);
+            let mut process = self.at_home(now, identity, job, &usage);
             if node.id == self.this.id {
                 let (lives, used) = (&mut self.balancing.lives, process.rest_seconds);
                 process.rest_seconds = lives.see(now, identity, &usage.name, used);
@@ -212,19 +213,14 @@ impl Agent {
     }
 
     /// A process as it is if it runs at home; what it has used is taken for what it will use yet.
-    fn at_home(
-        &self,
-        now: Duration,
-        identity: Identity,
-        policy: JobPolicy,
-        usage: &Usage,
-    ) -> Process {
+    fn at_home(&self, now: Duration, identity: Identity, job: JobName, usage: &Usage) -> Process {
         let (_, state) = self.location(identity);
         let settled = matches!(state, ProcessState::Home | ProcessState::Away);
-        let free = !self.jobs.journey(identity).by_hand && policy == JobPolicy::Free;
+        let free = !self.jobs.journey(identity).by_hand && job.policy == JobPolicy::Free;
         let is_still = self.heading(now, identity).is_none() && !self.is_on_its_way(identity);
         Process {
             pid: identity.pid,
+            job: job.number,
             place: Place::Home,
             movable: settled && free && is_still,
             rest_seconds: usage.cpu_seconds * f64::from(self.cluster.load().speed) / 10_000.0,
@@ -300,7 +296,7 @@ impl Agent {
                 continue;
             };
             let (node, _) = self.location(identity);
-            let at_home = self.at_home(now, identity, job.policy, &usage);
+            let at_home = self.at_home(now, identity, job, &usage);
             let mut process = if node.id == self.this.id {
                 at_home
             } else {
@@ -381,7 +377,8 @@ impl Agent {
         let mut vector = crate::node::peers::vector(&short);
         vector.set_load(own_load + guest_load);
         vector.guests = u16::try_from(guests.len()).unwrap_or(u16::MAX);
-        vector.closed = modes.block || self.no_guests.is_some() || self.balancing.owner_works;
+        vector.closed =
+            modes.block || self.no_guests.is_some() || self.balancing.owner_works || self.is_full();
         self.balancing.vector = vector;
         let hosts = ours.iter().filter_map(|ours| ours.process.place.node());
         let mut homes: Vec<NodeId> = Vec::new();
@@ -420,6 +417,7 @@ impl Agent {
             may_leave: self.balancing.modes.may_leave(),
             nodes,
             processes: &processes,
+            barred: &self.barred(nodes),
         };
         for order in self.balancing.brain.tick(now, &input) {
             let found = ours.iter().find(|ours| ours.process.pid == order.pid);
@@ -427,6 +425,26 @@ impl Agent {
                 self.carry_out(ours.identity, order);
             }
         }
+    }
+
+    /// The nodes that jobs may not use.
+    fn barred(&self, nodes: &[Neighbour]) -> Vec<Barred> {
+        let choices = self.jobs.choices().iter();
+        let barred = choices.map(|&(job, _)| {
+            let nodes = nodes.iter().map(|there| there.node);
+            let nodes = nodes.filter(|&node| !self.may_use(job, node)).collect();
+            Barred { job, nodes }
+        });
+        barred.collect()
+    }
+
+    /// Whether processes of a job may go to a node.
+    fn may_use(&self, job: u32, node: NodeId) -> bool {
+        let allows = |choice: &NodeChoice| {
+            let name = self.cluster.name(node);
+            name.is_some_and(|node| choice.allows(&node.name))
+        };
+        self.jobs.choice(job).is_none_or(allows)
     }
 
     fn carry_out(&mut self, process: Identity, order: Order) {
@@ -453,14 +471,16 @@ impl Agent {
         self.examine_and_move(MoveOrder { process, pending });
     }
 
-    /// The node to which a program is sent that is about to be executed; none for home.
-    pub(super) fn place(&mut self, pid: u32, rest_seconds: f64) -> Option<NodeName> {
-        let nodes = self.cluster.vectors();
+    /// The node to which a program of a job is sent that is about to be executed; none for home.
+    pub(super) fn place(&mut self, pid: u32, job: u32, rest_seconds: f64) -> Option<NodeName> {
+        let mut nodes = self.cluster.vectors();
+        nodes.retain(|there| self.may_use(job, there.node));
         let input = Input {
             home: self.balancing.vector,
             may_leave: self.balancing.modes.may_leave(),
             nodes: &nodes,
             processes: &[],
+            barred: &[],
         };
         let now = self.now();
         let brain = &mut self.balancing.brain;
@@ -472,14 +492,18 @@ impl Agent {
     /// A process of ours came home to execute another program, and runs it: a new program may start elsewhere.
     pub(super) fn place_executed(&mut self, process: Identity) {
         let pid = process.pid;
-        let job = self.jobs.job_of(pid);
-        let free = job.is_some_and(|job| job.policy == JobPolicy::Free);
-        if !free || self.jobs.journey(process).by_hand || self.stopping != Stopping::No {
+        let Some(job) = self.jobs.job_of(pid) else {
+            return;
+        };
+        if job.policy != JobPolicy::Free
+            || self.jobs.journey(process).by_hand
+            || self.stopping != Stopping::No
+        {
             return;
         }
         let program = stat::read(pid).ok();
         let known = program.and_then(|stat| self.balancing.lives.of(&stat.name));
-        if let Some(node) = self.place(pid, known.unwrap_or(LIFE_SECONDS_AT_START)) {
+        if let Some(node) = self.place(pid, job.number, known.unwrap_or(LIFE_SECONDS_AT_START)) {
             let (to, cause) = (Place::Away(node.id), Cause::Start);
             self.carry_out(process, Order { pid, to, cause });
         }

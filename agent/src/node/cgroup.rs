@@ -8,8 +8,8 @@
 //! ```
 //!
 //! No controller is used: membership is all that is wanted, so this works beside any cgroup manager and
-//! on hosts whose controllers are all in cgroup v1. Everything known of a job is in its cgroup's name, so an
-//! agent that starts again finds its jobs there.
+//! on hosts whose controllers are all in cgroup v1. Everything known of a job is in its cgroup's name, and which nodes it
+//! may use in an extended attribute of it, so an agent that starts again finds its jobs there.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,9 +20,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use super::choice::NodeChoice;
+use crate::limits::CONTROL_REQUEST_BYTES_MAX;
 use crate::process::mountinfo::{self, Mount};
+
+/// The extended attribute in which a job's choice of nodes is kept: xattr(7).
+const CHOICE: &str = "user.limosa.nodes";
 
 /// Why this node's jobs cannot be kept in cgroups.
 #[derive(Debug)]
@@ -205,13 +211,27 @@ impl Cgroups {
     }
 
     /// Makes a job's cgroup and puts a process into it; nothing is left behind if that fails.
-    pub fn start(&self, job: JobName, pid: u32) -> io::Result<()> {
+    pub fn start(&self, job: JobName, choice: Option<&NodeChoice>, pid: u32) -> io::Result<()> {
         let path = self.job(job);
         fs::create_dir(&path)?;
-        put(&path, pid).inspect_err(|_| {
-            // Still empty, so this can only fail if somebody else removed it.
-            let _ = fs::remove_dir(&path);
-        })
+        let kept = choice.map_or(Ok(()), |choice| {
+            let text = choice.to_text();
+            setxattr(&path, CHOICE, text.as_bytes(), XattrFlags::CREATE)
+        });
+        kept.map_err(io::Error::from)
+            .and_then(|()| put(&path, pid))
+            .inspect_err(|_| {
+                // Still empty, so this can only fail if somebody else removed it.
+                let _ = fs::remove_dir(&path);
+            })
+    }
+
+    /// Which nodes a job may use, if it may not use all.
+    pub fn choice(&self, job: JobName) -> Option<NodeChoice> {
+        let mut text = vec![0; CONTROL_REQUEST_BYTES_MAX];
+        // Most jobs have no such attribute.
+        let length = getxattr(self.job(job), CHOICE, text.as_mut_slice()).ok()?;
+        NodeChoice::parse(std::str::from_utf8(text.get(..length)?).ok()?)
     }
 
     /// The supervisors, and the guests that descend from them.

@@ -1,8 +1,8 @@
 //! What an agent is told: by its command line, its configuration file, and otherwise by defaults.
 //!
 //! The file has one `name = value` a line, `#` begins a comment, and the names are those of the
-//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `block`, `port`,
-//! `run-dir`, `stay`, `shared-kernel`.
+//! options: `key`, `open`, `name`, `interface` and `seed` (any number of lines each), `block`,
+//! `max-guests`, `port`, `run-dir`, `stay`, `shared-kernel`.
 //! The command line wins over the file, a list as a whole. Pure but for [`AgentConfig::resolve`], which
 //! reads the key.
 
@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::limits::{CONFIG_BYTES_MAX, GUESTS_MAX};
 use crate::node::cluster::PORT_DEFAULT;
 use crate::secure::key::{ClusterKey, KeyError};
 
@@ -23,13 +23,14 @@ pub const RUN_DIR_DEFAULT: &str = "/run/limosa";
 pub const KEY_FILE_DEFAULT: &str = "/etc/limosa/cluster.key";
 
 /// Names of the settings, for suggestions.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "key",
     "open",
     "name",
     "interface",
     "seed",
     "block",
+    "max-guests",
     "port",
     "run-dir",
     "stay",
@@ -51,6 +52,8 @@ pub struct Settings {
     pub seeds: Vec<SocketAddr>,
     /// Take no guests.
     pub block: Option<bool>,
+    /// Take no more guests than this.
+    pub max_guests: Option<usize>,
     /// UDP and TCP port.
     pub port: Option<u16>,
     /// Where the socket is kept.
@@ -74,6 +77,8 @@ pub struct AgentConfig {
     pub seeds: Vec<SocketAddr>,
     /// Take no guests.
     pub block: bool,
+    /// Take no more guests than this.
+    pub max_guests: usize,
     /// UDP and TCP port.
     pub port: u16,
     /// Where the socket is kept.
@@ -190,6 +195,7 @@ impl Settings {
             "key" => once(&mut self.key, name, value.into()),
             "open" => once(&mut self.open, name, parse_bool(value)?),
             "block" => once(&mut self.block, name, parse_bool(value)?),
+            "max-guests" => once(&mut self.max_guests, name, parse_max_guests(value)?),
             "name" => once(&mut self.name, name, value.into()),
             "port" => once(&mut self.port, name, parse_port(value)?),
             "run-dir" => once(&mut self.run_dir, name, value.into()),
@@ -230,6 +236,7 @@ impl Settings {
                 self.seeds
             },
             block: self.block.or(below.block),
+            max_guests: self.max_guests.or(below.max_guests),
             port: self.port.or(below.port),
             run_dir: self.run_dir.or(below.run_dir),
             stay: self.stay.or(below.stay),
@@ -256,6 +263,7 @@ impl AgentConfig {
             interfaces: settings.interfaces,
             seeds: settings.seeds,
             block: settings.block.unwrap_or(false),
+            max_guests: settings.max_guests.unwrap_or(GUESTS_MAX),
             port: settings.port.unwrap_or(PORT_DEFAULT),
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR_DEFAULT.into()),
             stay: settings.stay.unwrap_or(false),
@@ -294,6 +302,12 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
         .ok()
         .filter(|&port| port != 0)
         .ok_or_else(|| format!("{text:?} is not a port: a number from 1 to 65535"))
+}
+
+/// Reads how many guests a node takes.
+pub fn parse_max_guests(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number <= GUESTS_MAX);
+    number.ok_or_else(|| format!("{text:?} is not a number of guests: from 0 to {GUESTS_MAX}"))
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {
@@ -353,6 +367,7 @@ mod tests {
              port = 7\n\
              run-dir = /run/x\n\
              stay = yes\n\
+             max-guests = 3\n\
              shared-kernel = no\n",
         )
         .unwrap();
@@ -371,6 +386,7 @@ mod tests {
                 port: Some(7),
                 run_dir: Some("/run/x".into()),
                 stay: Some(true),
+                max_guests: Some(3),
                 shared_kernel: Some(false),
             }
         );

@@ -5,20 +5,21 @@
 //! 2. The supervisor says that memory will follow (`AwaitPages`); home connects for that, and the connection
 //!    goes to the supervisor that awaits it.
 
+use std::rc::Rc;
+
 use super::agent::{Agent, Event, Stopping};
 use super::cluster::{Channel, Incoming};
 use super::supervisors::{Charge, Ward};
-use crate::limits::GUESTS_MAX;
 use crate::wire::supervisor::{PagesToken, ToSupervisor};
 
 impl Agent {
     pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32, balanced: bool) {
         let refusal = if self.stopping != Stopping::No {
             Some(format!("node {} is stopping", self.this.name))
-        } else if self.supervisors.guests() >= GUESTS_MAX {
+        } else if self.is_full() {
             Some(format!(
-                "node {} has {GUESTS_MAX} guests and takes no more",
-                self.this.name
+                "node {} takes at most {} guests at a time (limosa agent --max-guests)",
+                self.this.name, self.config.max_guests
             ))
         } else if let Some(lacking) = &self.no_guests {
             Some(format!(
@@ -28,7 +29,11 @@ impl Agent {
         } else {
             self.door_closed(balanced)
         };
+        if refusal.is_none() {
+            self.guests_coming.set(self.guests_coming.get() + 1);
+        }
         let (events, home) = (self.events.clone(), incoming.peer.name.clone());
+        let coming = Rc::clone(&self.guests_coming);
         self.executor
             .spawn(async move {
                 if let Some(reason) = refusal {
@@ -41,10 +46,18 @@ impl Agent {
                         // A closed queue means that the agent has stopped.
                         let _ = events.send(Event::GuestChannel(channel, pid)).await;
                     }
-                    Err(error) => log::warn!("process {pid} of {home} did not arrive: {error}"),
+                    Err(error) => {
+                        coming.set(coming.get().saturating_sub(1));
+                        log::warn!("process {pid} of {home} did not arrive: {error}");
+                    }
                 }
             })
             .detach();
+    }
+
+    /// Whether there are, or will be soon, as many guests as this node takes. What guests fork is never refused.
+    pub(super) fn is_full(&self) -> bool {
+        self.supervisors.guests() + self.guests_coming.get() >= self.config.max_guests
     }
 
     /// A home sends the memory of a process after it: the connection is for the supervisor that awaits it.
@@ -80,6 +93,8 @@ impl Agent {
 
     pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32) {
         let home = channel.peer;
+        let coming = &self.guests_coming;
+        coming.set(coming.get().saturating_sub(1));
         let started = self.supervisors.start(Charge::Guest {
             pid,
             home: Some(home.clone()),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cgroup::{CgroupError, Cgroups, JobName, JobPolicy};
+use super::choice::NodeChoice;
 use crate::balance::brain::Place;
 use crate::process::status::State;
 use crate::process::{Identity, stat};
@@ -74,6 +75,8 @@ enum Account {
 pub struct Jobs {
     account: Account,
     journeys: HashMap<Identity, Journey>,
+    /// The jobs that may not use all nodes.
+    choices: Vec<(u32, NodeChoice)>,
     number_last: u32,
 }
 
@@ -88,9 +91,16 @@ impl Jobs {
         let mut jobs = Self {
             account,
             journeys: HashMap::new(),
+            choices: Vec::new(),
             number_last: 0,
         };
-        jobs.number_last = jobs.names().last().map_or(0, |job| job.number);
+        let names = jobs.names();
+        jobs.number_last = names.last().map_or(0, |job| job.number);
+        if let Account::Cgroups(cgroups) = &jobs.account {
+            let choices = names.iter();
+            let choices = choices.filter_map(|&job| Some((job.number, cgroups.choice(job)?)));
+            jobs.choices = choices.collect();
+        }
         (jobs, error)
     }
 
@@ -122,20 +132,41 @@ impl Jobs {
     }
 
     /// Makes a process a job of its own: by putting it into a cgroup, or by noting that its descendants
-    /// belong to it.
-    pub fn start(&mut self, pid: u32, policy: JobPolicy) -> Result<JobName, JobError> {
+    /// belong to it. With a choice it does not use all nodes.
+    pub fn start(
+        &mut self,
+        pid: u32,
+        policy: JobPolicy,
+        choice: Option<NodeChoice>,
+    ) -> Result<JobName, JobError> {
         let job = JobName {
             number: self.number_last + 1,
             policy,
         };
         match &mut self.account {
-            Account::Cgroups(cgroups) => cgroups.start(job, pid).map_err(JobError::Cgroup)?,
+            Account::Cgroups(cgroups) => {
+                let started = cgroups.start(job, choice.as_ref(), pid);
+                started.map_err(JobError::Cgroup)?;
+            }
             Account::Parents(parents) => {
                 parents.insert(job, Identity::of(pid).map_err(JobError::Process)?);
             }
         }
         self.number_last = job.number;
+        self.choices
+            .extend(choice.map(|choice| (job.number, choice)));
         Ok(job)
+    }
+
+    /// The jobs that may not use all nodes, and which they may.
+    pub fn choices(&self) -> &[(u32, NodeChoice)] {
+        &self.choices
+    }
+
+    /// Which nodes a job may use, if it may not use all.
+    pub fn choice(&self, job: u32) -> Option<&NodeChoice> {
+        let found = self.choices.iter().find(|(number, _)| *number == job);
+        found.map(|(_, choice)| choice)
     }
 
     /// The job that a process belongs to.
@@ -210,6 +241,11 @@ impl Jobs {
                 parents.retain(|_, parent| parent.is_current().unwrap_or(true));
             }
         }
+        if !self.choices.is_empty() {
+            let names = self.names();
+            let lives = |number| names.iter().any(|job| job.number == number);
+            self.choices.retain(|(number, _)| lives(*number));
+        }
         // A process that cannot be looked at just now is kept.
         self.journeys
             .retain(|process, _| process.is_current().unwrap_or(true));
@@ -239,6 +275,7 @@ mod tests {
         Jobs {
             account: Account::Parents(BTreeMap::new()),
             journeys: HashMap::new(),
+            choices: Vec::new(),
             number_last: 0,
         }
     }
@@ -250,7 +287,7 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let ours = std::process::id();
         assert_eq!(jobs.job_of(child.id()), None);
-        let job = jobs.start(ours, JobPolicy::StayHome).unwrap();
+        let job = jobs.start(ours, JobPolicy::StayHome, None).unwrap();
         assert_eq!(
             job,
             JobName {

@@ -3,14 +3,15 @@
 //! [`agent`] is the driver: it starts, stops and hands each event to the file that knows about it.
 //! [`requests`] answers the commands, [`moves`] moves processes, `balancing` lets the brain decide about moves, `orders` hears the operator, `suitability` compares nodes, [`supervision`] hears the supervisors.
 //! What the driver owns: [`cluster`] is its view of the other nodes (around the pure [`peers`], with
-//! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`]) knows
-//! which processes are ours, [`supervisors`] holds the links to the supervisors, [`control`] is the
+//! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`] and [`choice`]) knows
+//! which processes are ours and which nodes they may use, [`supervisors`] holds the links to the supervisors, [`control`] is the
 //! socket of the commands.
 
 pub mod agent;
 mod balancing;
 pub mod cgroup;
 pub mod channel;
+pub mod choice;
 pub mod cluster;
 pub mod config;
 pub mod control;

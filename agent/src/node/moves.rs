@@ -7,6 +7,7 @@
 
 use super::agent::{Agent, Event, Reply, sentences};
 use super::cgroup::{JobName, JobPolicy};
+use super::choice::NodeChoice;
 use super::cluster::MemberState;
 use super::suitability::Unanswered;
 use super::supervisors::{
@@ -259,6 +260,13 @@ impl Agent {
         if destination.is_some() && process.job.stays_home() {
             return Err(refused_to_leave(pid, vec![stay_home()]));
         }
+        if let Some(reason) = self.barred_by_choice(process, destination.as_ref()) {
+            let error = refused_for(vec![reason]);
+            return Err(ControlError {
+                text: format!("process {pid} stays where it is: {}", error.text),
+                ..error
+            });
+        }
         let (node, state) = self.location(process.identity);
         let target = destination.as_ref().unwrap_or(&self.this);
         let settled = matches!(state, ProcessState::Home | ProcessState::Away)
@@ -283,6 +291,13 @@ impl Agent {
             from: node.name,
             destination: destination.map_or(Destination::Home, Destination::Node),
         })
+    }
+
+    /// Why a process may not use a node, if its job's choice says so.
+    fn barred_by_choice(&self, process: OurProcess, node: Option<&NodeName>) -> Option<Reason> {
+        let (choice, node) = (self.jobs.choice(process.job.number)?, node?);
+        let is_home = node.id == self.this.id;
+        (!is_home && !choice.allows(&node.name)).then(|| does_not_use(choice, &node.name))
     }
 
     /// The name of the node that a destination means.
@@ -534,7 +549,10 @@ impl Agent {
             Ok(process) if process.job.stays_home() && node.as_ref() != Some(&self.this) => {
                 stays(stay_home())
             }
-            Ok(process) => Ok(WhyJudged::Examine(process, node)),
+            Ok(process) => match self.barred_by_choice(process, node.as_ref()) {
+                Some(reason) => stays(reason),
+                None => Ok(WhyJudged::Examine(process, node)),
+            },
             Err(NotSteerable::Stays(reason)) => stays(reason),
             Err(NotSteerable::Refused(error)) => Err(error),
         }
@@ -579,6 +597,12 @@ enum WhyJudged {
     Known(WhyRow),
     /// The process has to be looked at.
     Examine(OurProcess, Option<NodeName>),
+}
+
+/// Why a job's process does not go to a node.
+pub(super) fn does_not_use(choice: &NodeChoice, node: &str) -> Reason {
+    let text = format!("it was started with `limosa run {choice}`, so it does not go to {node}");
+    reason("node-not-chosen", text)
 }
 
 fn stay_home() -> Reason {

@@ -5,8 +5,9 @@ use std::io::Read;
 
 use super::agent::{Agent, Reply, Stopping};
 use super::cgroup::JobPolicy;
+use super::choice::NodeChoice;
 use super::cluster::{Member, MemberState};
-use super::moves::{answer, answer_error};
+use super::moves::{HOME, answer, answer_error, does_not_use};
 use super::supervisors::{Charge, Supervisor, Ward};
 use super::users::Users;
 use crate::balance::brain::LIFE_SECONDS_AT_START;
@@ -15,8 +16,8 @@ use crate::migrate::cantmove;
 use crate::process::{Identity, stat, status};
 use crate::sys::peer::Peer;
 use crate::wire::control::{
-    AgentUsage, ControlError, ControlRequest, ControlResponse, Counter, MemberCounts, NodeRow,
-    ProcessRow, RunRequest, Running, StatusReport, SupervisorRow, state_word,
+    AgentUsage, ControlError, ControlRequest, ControlResponse, Counter, ErrorKind, MemberCounts,
+    NodeRow, ProcessRow, RunRequest, Running, StatusReport, SupervisorRow, state_word,
 };
 use crate::wire::supervisor::{NodeName, ProcessState, Role};
 
@@ -96,6 +97,11 @@ impl Agent {
             .and_then(|supervisor| supervisor.status_of(pid))
             .map_or(0.0, |s| s.away_cpu_seconds);
         let (node, state) = self.location(process);
+        let choice = self.jobs.choice(job);
+        let named = |only| {
+            let choice = choice.filter(|choice| choice.only == only);
+            choice.map_or(Vec::new(), |choice| choice.names.clone())
+        };
         let row = ProcessRow {
             pid,
             command: command_line(pid).unwrap_or_else(|| format!("[{}]", status.name)),
@@ -110,6 +116,8 @@ impl Agent {
             away_cpu_seconds: journey.away_cpu_seconds_past + away_now,
             cantmove: Vec::new(),
             last_failure: journey.last_failure,
+            only: named(true),
+            not: named(false),
         };
         Some((self.supervisor_pid_of(process), row))
     }
@@ -164,7 +172,7 @@ impl Agent {
         match self.become_job(&request, caller.pid) {
             Ok((Running::InJob { job }, destination)) => {
                 let chosen = match (&destination, policy_of(&request)) {
-                    (None, JobPolicy::Free) => self.place(caller.pid, LIFE_SECONDS_AT_START),
+                    (None, JobPolicy::Free) => self.place(caller.pid, job, LIFE_SECONDS_AT_START),
                     _ => None,
                 };
                 let balanced = chosen.is_some();
@@ -191,6 +199,13 @@ impl Agent {
             Some(wanted) => self.destination(wanted)?,
             None => None,
         };
+        let choice = self.choice(request, pid)?;
+        if let (Some(node), Some(choice)) = (&destination, &choice)
+            && !choice.allows(&node.name)
+        {
+            let reason = does_not_use(choice, &node.name);
+            return Err(ControlError::refused(reason.text));
+        }
         if self.jobs.needs_parents() && !request.stays_as_parent {
             // The child of a job's parent asks on its own behalf, and so does a run inside a job.
             return Ok(match self.jobs.job_of(pid) {
@@ -200,7 +215,7 @@ impl Agent {
         }
         let job = self
             .jobs
-            .start(pid, policy_of(request))
+            .start(pid, policy_of(request), choice)
             .map_err(|error| ControlError::failed(error.to_string()))?
             .number;
         log::debug!("process {pid} is job {job}");
@@ -209,6 +224,35 @@ impl Agent {
         } else {
             (Running::InJob { job }, destination)
         })
+    }
+
+    /// Which nodes the job of a run may use: what its words say, else what holds for the job that runs it.
+    fn choice(&self, request: &RunRequest, pid: u32) -> Result<Option<NodeChoice>, ControlError> {
+        let (words, only) = match (&request.only, &request.not) {
+            (None, None) => {
+                let job = self.jobs.job_of(pid);
+                return Ok(job.and_then(|job| self.jobs.choice(job.number).cloned()));
+            }
+            (Some(words), None) => (words, true),
+            (None, Some(words)) => (words, false),
+            (Some(_), Some(_)) => {
+                let text = "--only and --not contradict each other: who uses only some nodes uses no others";
+                return Err(ControlError::new(ErrorKind::BadRequest, text));
+            }
+        };
+        let name = |word: &str| {
+            if word == HOME {
+                return Ok(self.this.name.clone());
+            }
+            let node = self.cluster.resolve(word);
+            node.map(|node| node.name)
+                .map_err(|error| ControlError::failed(error.to_string()))
+        };
+        let names: Result<Vec<String>, ControlError> = words.split(',').map(name).collect();
+        Ok(Some(NodeChoice {
+            only,
+            names: names?,
+        }))
     }
 
     fn status(&self) -> StatusReport {

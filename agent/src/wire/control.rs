@@ -55,6 +55,10 @@ pub enum ControlRequest {
 pub struct RunRequest {
     /// Send it to this node (name, number or address) as soon as it is executed.
     pub node: Option<String>,
+    /// It and its children use these nodes and no others: names, numbers or addresses, with commas between them.
+    pub only: Option<String>,
+    /// They do not use these.
+    pub not: Option<String>,
     /// It and its children are never to leave home.
     pub stay_home: bool,
     /// They leave home when a person sends them, and not by themselves.
@@ -258,6 +262,10 @@ pub struct ProcessRow {
     pub cantmove: Vec<Reason>,
     /// Why its last move did not happen, if it did not.
     pub last_failure: Option<String>,
+    /// The nodes that it may use besides home; any, if none is named.
+    pub only: Vec<String>,
+    /// The nodes that it may not use.
+    pub not: Vec<String>,
 }
 
 /// A move.
@@ -425,18 +433,23 @@ mod tests {
             any::<bool>(),
             any::<Option<u32>>(),
             any::<[bool; 2]>(),
+            any::<[Option<String>; 2]>(),
         )
-            .prop_map(|(node, stay_home, follow, wait_nodes, flags)| {
-                let [stays_as_parent, by_hand] = flags;
-                ControlRequest::Run(RunRequest {
-                    node,
-                    stay_home,
-                    by_hand,
-                    follow,
-                    wait_nodes,
-                    stays_as_parent,
-                })
-            });
+            .prop_map(
+                |(node, stay_home, follow, wait_nodes, flags, [only, not])| {
+                    let [stays_as_parent, by_hand] = flags;
+                    ControlRequest::Run(RunRequest {
+                        node,
+                        only,
+                        not,
+                        stay_home,
+                        by_hand,
+                        follow,
+                        wait_nodes,
+                        stays_as_parent,
+                    })
+                },
+            );
         prop_oneof![
             Just(ControlRequest::Nodes),
             Just(ControlRequest::Status),
@@ -497,6 +510,8 @@ mod tests {
                 text: "it is setuid".into(),
             }],
             last_failure: None,
+            only: vec!["n2".into()],
+            not: Vec::new(),
         };
         let json = serde_json::to_string(&row).unwrap();
         assert_eq!(
@@ -505,7 +520,7 @@ mod tests {
                 .to_string()
                 + r#""state":"away","migrations":1,"freeze_ms_last":4.5,"memory_bytes":4096,"#
                 + r#""away_cpu_seconds":0.5,"cantmove":[{"code":"setuid","text":"it is setuid"}],"#
-                + r#""last_failure":null}"#
+                + r#""last_failure":null,"only":["n2"],"not":[]}"#
         );
         assert_eq!(serde_json::from_str::<ProcessRow>(&json).unwrap(), row);
     }

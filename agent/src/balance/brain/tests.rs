@@ -32,6 +32,7 @@ fn at(number: u8, vector: LoadVector) -> Neighbour {
 fn busy(pid: u32, place: Place) -> Process {
     Process {
         pid,
+        job: 1,
         place,
         movable: true,
         rest_seconds: 5.0,
@@ -58,6 +59,7 @@ fn decide(
             may_leave,
             nodes,
             processes,
+            barred: &[],
         },
     )
 }
@@ -197,6 +199,7 @@ fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
         may_leave: false,
         nodes: &nodes,
         processes: &processes,
+        barred: &[],
     };
     let orders = brain.tick(NOW, &input);
     assert_eq!(orders.len(), 1);
@@ -224,6 +227,7 @@ fn programs_that_start_while_home_is_busy_are_spread_before_any_load_shows() {
         may_leave: true,
         nodes: &nodes,
         processes: &[],
+        barred: &[],
     };
     let places: Vec<Place> = (0..6)
         .map(|pid| brain.place(NOW, pid, LIFE_SECONDS_AT_START, &input))
@@ -360,5 +364,38 @@ proptest! {
             arrived.push(away(&places[0]) + away(&places[1]));
         }
         prop_assert!(moves <= 8, "{} moves", moves);
+    }
+}
+
+#[test]
+fn a_job_uses_no_node_that_is_barred_to_it_whether_home_is_busy_or_out_of_memory() {
+    let nodes = [at(1, node(0.0)), at(2, node(0.0))];
+    let barred = [1, 2].map(|job| Barred {
+        job,
+        nodes: vec![id(job as u8)],
+    });
+    let of_job = |pid, job| Process {
+        job,
+        ..busy(pid, Place::Home)
+    };
+    let processes = [1, 2, 3, 4].map(|pid| of_job(pid, 1 + pid % 2));
+    for free_mib in [6000, 10] {
+        let home = LoadVector {
+            free_mib,
+            ..node(4.0)
+        };
+        let input = Input {
+            home,
+            may_leave: true,
+            nodes: &nodes,
+            processes: &processes,
+            barred: &barred,
+        };
+        let orders = Brain::new(1).tick(NOW, &input);
+        assert!(!orders.is_empty());
+        for order in orders {
+            let own = 1 + order.pid as u8 % 2;
+            assert_eq!(order.to, Place::Away(id(3 - own)), "{order:?}");
+        }
     }
 }

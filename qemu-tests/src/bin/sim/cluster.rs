@@ -225,6 +225,7 @@ impl Run<'_> {
                     may_leave: true,
                     nodes: &neighbours,
                     processes: &[],
+                    barred: &[],
                 };
                 let (now, pid) = (clock(self.world.now), index as u32);
                 let place =
@@ -385,6 +386,7 @@ impl Run<'_> {
                 may_leave: true,
                 nodes: &neighbours,
                 processes: &processes,
+                barred: &[],
             };
             for order in mind.brain.tick(now, &input) {
                 self.carry_out(order.pid as usize, order.to);
@@ -400,6 +402,7 @@ impl Run<'_> {
         };
         brain::Process {
             pid: index as u32,
+            job: 0,
             place: if at == home {
                 Place::Home
             } else {
