@@ -210,3 +210,12 @@ pub const NETBOOT_CONNECTIONS_MAX: usize = 64;
 
 /// Longest parameters that a boot server hands out, in bytes: the kernel's own COMMAND_LINE_SIZE.
 pub const NETBOOT_PARAMETERS_BYTES_MAX: usize = 2048;
+
+/// Directories at home that the supervisor of one family watches for its guests.
+pub const WATCHED_DIRECTORIES_MAX: usize = 256;
+
+/// Names in them of which guests have been told.
+pub const WATCHED_NAMES_MAX: usize = 4096;
+
+/// Answers about names that are kept for one guest.
+pub const LASTING_ANSWERS_MAX: usize = 1024;

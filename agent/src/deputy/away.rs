@@ -17,6 +17,7 @@ use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveReport, NodeName};
 
 use super::family::LOST_AFTER;
+use super::lasting::LastingAnswers;
 use super::threads::Deputy;
 
 /// Why a journey cannot go on.
@@ -172,6 +173,7 @@ pub struct Away<'a> {
     pub(super) node: &'a NodeName,
     pub(super) deputy: &'a mut Deputy,
     pub(super) progress: &'a mut Progress,
+    pub(super) lasting: &'a mut LastingAnswers,
 }
 
 impl Away<'_> {
@@ -356,7 +358,7 @@ impl Away<'_> {
         if self.progress.recalled.is_none() {
             self.progress.recalled = Some(Instant::now());
             let pid = self.deputy.pid;
-            self.channel.send(&ToGuest::Recall { pid }, &[])?;
+            self.tell(&ToGuest::Recall { pid }, &[])?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::sys::call_numbers as number;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::signal::{SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
+use crate::syscall::name_query::NameQuery;
 use crate::syscall::{self, Request};
 use crate::wire::migration::ToGuest;
 
@@ -118,12 +119,16 @@ impl Away<'_> {
         let mut registers = base;
         let instruction = self.deputy.scratch.shared.instruction();
         registers.enter_call(instruction, request.number, layout.args);
+        self.forget_by(request.number)?;
+        let query = NameQuery::of(request, &payload);
+        let inquiry = query.and_then(|query| self.lasting.inquire(self.deputy.pid, query));
         let making = MakingCall {
             call,
             phase: CallPhase::Entering,
             began: self.began(tid, request.number),
             timeout: self.timeout_of(&layout),
             layout: Some(layout.clone()),
+            inquiry,
         };
         if let Some((place, remaining)) = making.remaining() {
             registers.set_arguments(self.with_timeout(registers.arguments(), place, remaining)?);
@@ -221,7 +226,7 @@ impl Away<'_> {
             self.deputy.park_after_signals(tid, answer)?;
             return Ok(());
         }
-        self.channel.send(&answer.header, &answer.payload)?;
+        self.tell_answer(answer)?;
         self.deputy.rest(tid);
         Ok(())
     }
@@ -243,7 +248,7 @@ impl Away<'_> {
             .thread(tid)
             .map(|thread| std::mem::replace(&mut thread.state, DeputyState::Parked));
         if let Some(DeputyState::Delivering(answer)) = state {
-            self.channel.send(&answer.header, &answer.payload)?;
+            self.tell_answer(*answer)?;
         }
         ptrace::resume(tid, 0)?;
         Ok(())
@@ -259,7 +264,7 @@ impl Away<'_> {
         let Some(answer) = self.conclude(tid, result, signal)? else {
             return Ok(());
         };
-        self.channel.send(&answer.header, &answer.payload)?;
+        self.tell_answer(answer)?;
         self.deputy.park(tid)?;
         Ok(())
     }
@@ -289,6 +294,10 @@ impl Away<'_> {
                 } else if layout.forward.facts.regulates {
                     self.tell_regulations()?;
                 }
+                self.forget_by(layout.number)?;
+                let lasting = making.inquiry.map_or_else(Vec::new, |inquiry| {
+                    self.lasting.rests_on(self.deputy.pid, inquiry, result)
+                });
                 let last = self.last_return(making.call, layout, result, &reply, signal)?;
                 let reads = layout.forward.facts.portions.is_some_and(|it| it.reads);
                 let goes_on = reads
@@ -302,6 +311,7 @@ impl Away<'_> {
                         result,
                         signal,
                         goes_on,
+                        lasting,
                     },
                     reply,
                     last,
@@ -413,6 +423,7 @@ impl Away<'_> {
             result: 0,
             signal: None,
             goes_on: false,
+            lasting: Vec::new(),
         };
         let payload = Vec::new();
         self.deputy
@@ -448,13 +459,14 @@ impl Away<'_> {
         };
         self.known(tid)?.last_return = Some(last);
         self.progress.calls_forwarded += 1;
-        self.channel.send(
+        self.tell(
             &ToGuest::Return {
                 tid,
                 call,
                 result,
                 signal: None,
                 goes_on: false,
+                lasting: Vec::new(),
             },
             &[],
         )?;
@@ -479,8 +491,7 @@ impl Away<'_> {
         };
         self.known(tid)?.last_return = Some(last);
         let cause = cause.to_owned();
-        self.channel
-            .send(&ToGuest::ComeHomeFor { tid, call, cause }, &[])?;
+        self.tell(&ToGuest::ComeHomeFor { tid, call, cause }, &[])?;
         self.deputy.park(tid)?;
         Ok(())
     }

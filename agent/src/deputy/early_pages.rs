@@ -58,7 +58,7 @@ impl Away<'_> {
             differing,
             absent,
         };
-        Ok(self.channel.send(&header, &[])?)
+        Ok(self.tell(&header, &[])?)
     }
 
     /// Puts pages of the guest's, which still runs, in their place.
@@ -96,7 +96,7 @@ impl Away<'_> {
         let mut ranges = std::mem::take(&mut self.progress.renewed);
         ranges.extend(renewed);
         let pid = self.deputy.pid;
-        Ok(self.channel.send(&ToGuest::Renewed { pid, ranges }, &[])?)
+        Ok(self.tell(&ToGuest::Renewed { pid, ranges }, &[])?)
     }
 
     /// Whole pages that a guest speaks of. The scratch area is not the program's.

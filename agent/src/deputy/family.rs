@@ -14,6 +14,7 @@ use crate::wire::supervisor::NodeName;
 
 use super::away::{Away, Fate, Member, Step, Trouble};
 use super::departure::MEMORY_CHANGED;
+use super::lasting::LastingAnswers;
 use super::memory_at_home::PAGES_TIMEOUT;
 use super::push::Pusher;
 use super::supervisor::TICK;
@@ -44,6 +45,7 @@ pub struct Family {
     pub members: Vec<Member>,
     /// Memory of a member that follows it.
     pub pusher: Option<Pusher>,
+    lasting: LastingAnswers,
     /// More may have been received than has been handled.
     has_more: bool,
     happenings: Vec<Happening>,
@@ -57,6 +59,7 @@ impl Family {
             node,
             members: vec![first],
             pusher: None,
+            lasting: LastingAnswers::default(),
             has_more: false,
             happenings: Vec::new(),
         }
@@ -70,6 +73,7 @@ impl Family {
             node: &self.node,
             deputy,
             progress,
+            lasting: &mut self.lasting,
         }
     }
 
@@ -86,6 +90,7 @@ impl Family {
         let outcome = self
             .on_threads()
             .and_then(|()| self.on_messages())
+            .and_then(|()| self.on_names())
             .and_then(|()| self.park_rested())
             .and_then(|()| self.on_pusher());
         if let Err(trouble) = outcome {
@@ -120,7 +125,16 @@ impl Family {
         if let Some(pusher) = &self.pusher {
             descriptors.push(PollFd::new(pusher, PollFlags::IN));
         }
+        descriptors.extend(self.lasting.descriptors());
         descriptors
+    }
+
+    /// Tells the guests at once which answers hold no more: one may ask again and again, and nothing else.
+    fn on_names(&mut self) -> Result<(), Trouble> {
+        match self.members.is_empty() {
+            true => Ok(()),
+            false => Ok(self.view(0).tell_changes()?),
+        }
     }
 
     /// Hears whether the memory that follows has been sent.
@@ -284,6 +298,7 @@ impl Family {
         let member = self.members.swap_remove(index);
         let pid = member.deputy.pid;
         self.pusher.take_if(|pusher| pusher.pid == pid);
+        self.lasting.leave(pid);
         self.happenings
             .push(Happening::Left(Box::new(member), fate));
     }

@@ -255,7 +255,7 @@ impl Away<'_> {
             ptrace::detach(thread.tid, 0)?;
         }
         self.progress.home_since = Some(Instant::now());
-        self.channel.send(
+        self.tell(
             &ToGuest::Arrived {
                 pid: self.deputy.pid,
             },

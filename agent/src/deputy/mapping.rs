@@ -98,7 +98,7 @@ impl Away<'_> {
                 }
             }
         };
-        self.channel.send(&ToGuest::Object { tid, object }, &[])?;
+        self.tell(&ToGuest::Object { tid, object }, &[])?;
         let part = offset..offset + length;
         let channel = &mut self.channel;
         let pid = self.deputy.pid;

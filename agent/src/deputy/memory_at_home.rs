@@ -153,7 +153,7 @@ impl Away<'_> {
         loop {
             if last_sign.elapsed() >= TICK {
                 last_sign = Instant::now();
-                self.channel.send(&ToGuest::Alive, &[])?;
+                self.tell(&ToGuest::Alive, &[])?;
             }
             let Message { header, payload } = self.channel.receive::<ToDeputy>(PAGES_TIMEOUT)?;
             match header {

@@ -3,7 +3,8 @@
 //! [`supervisor`] is the process's own supervisor at home, [`family`] the processes that it serves while they
 //! are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move out, of
 //! which `draft` comes before the freeze and `sending` within, [`parting`] and [`push`] send most of the
-//! memory after it, [`calls`] executes what the guest forwards, [`interrupted`] goes on with it, [`mapping`]
+//! memory after it, [`calls`] executes what the guest forwards, `lasting` tells which answers hold
+//! until something that `watch` sees, [`interrupted`] goes on with it, [`mapping`]
 //! maps what it maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it
 //! sees of its own memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and
 //! processes, [`signals`] hears for it, [`actions`] knows what signals do, [`regulations`] tells the guest's
@@ -27,6 +28,7 @@ pub mod forks;
 pub mod homecoming;
 pub mod in_flight;
 pub mod interrupted;
+mod lasting;
 pub mod layout;
 pub mod loss;
 pub mod mapping;
@@ -43,3 +45,4 @@ mod sending;
 pub mod signals;
 pub mod supervisor;
 pub mod threads;
+mod watch;

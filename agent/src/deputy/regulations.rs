@@ -19,10 +19,11 @@ impl Away<'_> {
             && self.deputy.limits != limits
         {
             self.deputy.limits = limits;
-            self.channel.send(&ToGuest::Limits { pid, limits }, &[])?;
+            self.tell(&ToGuest::Limits { pid, limits }, &[])?;
         }
         let mut is_real_time = false;
-        for thread in &mut self.deputy.threads {
+        for index in 0..self.deputy.threads.len() {
+            let thread = &mut self.deputy.threads[index];
             let Ok(scheduling) = Scheduling::of(thread.tid) else {
                 continue;
             };
@@ -30,8 +31,7 @@ impl Away<'_> {
             if thread.scheduling != scheduling {
                 thread.scheduling = scheduling.clone();
                 let tid = thread.tid;
-                self.channel
-                    .send(&ToGuest::Scheduling { tid, scheduling }, &[])?;
+                self.tell(&ToGuest::Scheduling { tid, scheduling }, &[])?;
             }
         }
         if is_real_time {

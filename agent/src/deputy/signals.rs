@@ -80,7 +80,7 @@ impl Away<'_> {
                     info,
                     is_first,
                 };
-                self.channel.send(&header, &[])?;
+                self.tell(&header, &[])?;
                 if action.runs_once() {
                     return self.forget_handler_asleep(tid, signal);
                 }
@@ -145,7 +145,7 @@ impl Away<'_> {
             thread.mask = action.mask_in_handler(signal, mask);
         }
         if call_mask.is_none() {
-            self.channel.send(&answer.header, &answer.payload)?;
+            self.tell_answer(answer)?;
             self.deputy.park(tid)?;
             return Ok(());
         }
@@ -234,7 +234,7 @@ impl Away<'_> {
     fn on_group_stop(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         if !self.deputy.is_stopped {
             self.deputy.is_stopped = true;
-            self.channel.send(
+            self.tell(
                 &ToGuest::Stopped {
                     pid: self.deputy.pid,
                     is_stopped: true,
@@ -250,7 +250,7 @@ impl Away<'_> {
     fn on_continued(&mut self, tid: ThreadId) -> Result<(), Trouble> {
         if self.deputy.is_stopped {
             self.deputy.is_stopped = false;
-            self.channel.send(
+            self.tell(
                 &ToGuest::Stopped {
                     pid: self.deputy.pid,
                     is_stopped: false,

@@ -17,6 +17,7 @@ use crate::sys::signal::{SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
+use super::lasting::Inquiry;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
 use super::scratch::DeputyScratch;
@@ -100,6 +101,8 @@ pub struct MakingCall {
     pub timeout: Option<Duration>,
     /// Where its buffers are; none for the call that the thread left home in, which uses its own.
     pub layout: Option<Layout>,
+    /// It asks about a name, and its answer may last.
+    pub(super) inquiry: Option<Inquiry>,
 }
 
 impl MakingCall {
@@ -111,6 +114,7 @@ impl MakingCall {
             began: Instant::now(),
             timeout: None,
             layout: None,
+            inquiry: None,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::wire::supervisor::{FromSupervisor, NodeName};
 
 use super::build::{Builder, Built, BuiltThread};
 use super::clocks::{self, ClockOffsets};
+use super::lasting::LastingAnswers;
 use super::later::Later;
 use super::pager::Pager;
 use super::sandbox::{EmptyGuest, Sandbox};
@@ -256,6 +257,7 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         kernel_ranges,
         is_held: false,
         calls_made: FINISHING_CALL,
+        lasting: LastingAnswers::default(),
         signals_received: 0,
         journey: Journey::None,
         memory_follows: false,

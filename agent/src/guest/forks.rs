@@ -21,6 +21,7 @@ use crate::sys::signal::{SignalAction, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::ToDeputy;
 
+use super::lasting::LastingAnswers;
 use super::stay::{Next, Stay};
 use super::threads::{Completion, Guest, GuestThread, Journey, ThreadState, Vfork};
 use super::trap::Trap;
@@ -405,6 +406,7 @@ impl Stay<'_> {
             kernel_ranges: self.guest.kernel_ranges.clone(),
             is_held: false,
             calls_made: self.guest.calls_made,
+            lasting: LastingAnswers::default(),
             signals_received: 0,
             journey: Journey::None,
             memory_follows: false,

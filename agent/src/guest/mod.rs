@@ -3,7 +3,7 @@
 //! [`supervisor`] is the process that serves a guest, and the guests that it forks, on this node. [`clocks`]
 //! compares this node's clocks with home's, [`sandbox`] makes an empty guest in namespaces of its own,
 //! [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`] decides which
-//! calls it makes here, [`trap`] handles all others, [`portions`] long transfers, [`mapping`] mmap(2) and its
+//! calls it makes here, [`trap`] handles all others, of which [`lasting`] spares home some, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
 //! processes, [`later`] makes it wait for memory that [`pager`] fills in while it runs, [`signals`] what
 //! home's kernel wants it to hear, [`pending`] what it does not hear at once, [`regulations`] what this
@@ -16,6 +16,7 @@ pub mod clocks;
 pub mod filter;
 pub mod forks;
 pub mod homecoming;
+pub mod lasting;
 pub mod later;
 pub mod mapping;
 pub mod memory_files;

@@ -100,7 +100,11 @@ impl Stay<'_> {
                 result,
                 signal,
                 goes_on,
-            } => self.on_return(tid, call, result, &payload, signal, goes_on),
+                lasting,
+            } => {
+                self.guest.lasting.hear(call, result, lasting);
+                self.on_return(tid, call, result, &payload, signal, goes_on)
+            }
             ToGuest::AskMappings { tid, call } => self.on_ask_mappings(tid, call),
             ToGuest::ComeHomeFor { tid, call, cause } => self.on_call_home(tid, call, cause),
             ToGuest::Finished {
@@ -148,7 +152,9 @@ impl Stay<'_> {
             ToGuest::Stopped { is_stopped, .. } => self.hold(is_stopped),
             ToGuest::Recall { .. } => Ok(Next::GoHome(None)),
             ToGuest::Arrived { .. } => Ok(Next::End),
-            ToGuest::Alive | ToGuest::PagesEnd { .. } => Ok(Next::Continue),
+            ToGuest::Alive | ToGuest::Forget { .. } | ToGuest::PagesEnd { .. } => {
+                Ok(Next::Continue)
+            }
             ToGuest::Prepare(_)
             | ToGuest::Clocks { .. }
             | ToGuest::Draft { .. }

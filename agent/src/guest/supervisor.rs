@@ -260,8 +260,13 @@ impl Supervisor {
         while !self.guests.is_empty()
             && let Some(message) = self.channel.try_receive::<ToGuest>()?
         {
+            if let ToGuest::Forget { directories } = &message.header {
+                for guest in &mut self.guests {
+                    guest.lasting.forget(directories);
+                }
+            }
             let owner = match message.header.concerns() {
-                // Home lives: that is all it says.
+                // It is about all of them, or says only that home lives.
                 None => continue,
                 Some(id) => self
                     .guests

@@ -14,6 +14,7 @@ use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::sys::userfaultfd::Userfaultfd;
 use crate::syscall::Plan;
 
+use super::lasting::LastingAnswers;
 use super::memory_files::MemoryFiles;
 use super::returning::Returning;
 
@@ -47,6 +48,8 @@ pub struct Guest {
     pub is_held: bool,
     /// Calls sent home so far; the next one gets the next number.
     pub calls_made: u64,
+    /// Answers of home that it need not be asked for again.
+    pub lasting: LastingAnswers,
     /// `Signal` messages received so far.
     pub signals_received: u64,
     /// Whether it is on its way home.

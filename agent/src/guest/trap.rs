@@ -10,6 +10,7 @@ use crate::sys::ptrace::{self, CallPhase, ThreadId};
 use crate::sys::registers::{NO_CALL, Registers};
 use crate::sys::signal::{SIGNAL_ACTION_BYTES, SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::sys::wait::{self, Report, Stop};
+use crate::syscall::name_query::NameQuery;
 use crate::syscall::{self, Answer, Class, Fault, Forward, Limits, Memory, PlanError, SpecialCall};
 use crate::wire::migration::ToDeputy;
 
@@ -207,8 +208,18 @@ impl Stay<'_> {
                 return self.go_home_for(trap, reason.to_owned());
             }
         };
+        let query = NameQuery::of(&plan.request(), plan.payload());
+        if let Some(result) = query
+            .as_ref()
+            .and_then(|query| self.guest.lasting.find(query))
+        {
+            return self.answer(trap, result);
+        }
         let mask = self.current_mask(trap.thread)?;
         let call = self.next_call();
+        if let Some(query) = query {
+            self.guest.lasting.ask(call, query);
+        }
         let payload = plan.take_payload();
         let header = ToDeputy::Call {
             tid: trap.tid,

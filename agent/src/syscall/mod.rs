@@ -16,6 +16,7 @@ mod derive;
 mod ioctl;
 mod layout;
 mod messages;
+pub mod name_query;
 mod plan;
 pub mod portions;
 mod settle;

@@ -122,6 +122,9 @@ pub enum ToGuest {
         signal: Option<SignalInfo>,
         /// It was a portion of a read, all of it has come, and there may be more that comes without blocking.
         goes_on: bool,
+        /// The answer lasts until one of these directories is to be forgotten ([`Self::Forget`]); none: it does not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lasting: Vec<u32>,
     },
     /// A call that can only be made natively, at home: it has had no effect, come home and make it there.
     ComeHomeFor {
@@ -201,6 +204,11 @@ pub enum ToGuest {
         /// Where memory had to be made anew.
         ranges: Vec<(u64, u64)>,
     },
+    /// Answers that rest on these directories ([`Self::Return`]) do not hold any more.
+    Forget {
+        /// Their numbers.
+        directories: Vec<u32>,
+    },
     /// Come home.
     Recall {
         /// Who.
@@ -240,6 +248,7 @@ impl ToGuest {
             | Self::Depart { .. }
             | Self::PagesEnd { .. }
             | Self::Commit
+            | Self::Forget { .. }
             | Self::Alive => None,
         }
     }
