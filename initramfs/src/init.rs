@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::console::Console;
@@ -36,6 +36,9 @@ const HOST_PARAMETERS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/limosa/para
 const SHELL_TERMINALS: [&str; 2] = ["/dev/tty2", "/dev/ttyS1"];
 /// How long a nameless node waits for an interface (a USB one may take seconds) to be named after.
 const NAME_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a DHCP client takes to start, on a slow machine.
+const DHCP_START: Duration = Duration::from_secs(3);
 
 /// The console is brought up to date at most this often.
 const VIEW_INTERVAL: Duration = Duration::from_millis(500);
@@ -137,6 +140,7 @@ impl Init {
             self.members.turn(now, self.agent_pid().is_some());
             if self.look_again <= now {
                 self.look_again = now + VIEW_INTERVAL;
+                self.ask_for_addresses(now);
                 let view = self.view();
                 self.console.show(&view);
             }
@@ -364,6 +368,24 @@ impl Init {
         let kind = Kind::Dhcp(interface.clone());
         let command = Box::new(move || programs::dhcp_client(&interface, &name));
         self.services.push(Service::new(kind, now, command));
+    }
+
+    /// Has the DHCP clients ask at once where a cable was plugged in, whatever they wait for.
+    fn ask_for_addresses(&mut self, now: Instant) {
+        let connected = self.links.newly_connected();
+        // Who has just been started asks anyway, and may not know the signal yet, which would end it.
+        let Some(moment) = now.checked_sub(DHCP_START) else {
+            return;
+        };
+        for service in &self.services {
+            if let Kind::Dhcp(interface) = &service.kind
+                && connected.contains(interface)
+                && let Some(pid) = service.pid_since(moment).and_then(Pid::from_raw)
+            {
+                // One that has just ended asks when it is started again.
+                let _ = rustix::process::kill_process(pid, Signal::USR1);
+            }
+        }
     }
 
     fn add_shells(&mut self, now: Instant) {

@@ -17,10 +17,18 @@ const ETHERNET_TYPE: &str = "1";
 /// Where the DHCP client's script leaves the address of an interface.
 pub(crate) const LEASE_DIRECTORY: &str = "/run/dhcp";
 
-/// The Ethernet interfaces in use, by name, with their interface index.
+/// An interface in use.
+#[derive(Debug)]
+struct Interface {
+    index: u32,
+    /// Whether something was at the other end of the cable when it was last looked at.
+    had_carrier: bool,
+}
+
+/// The Ethernet interfaces in use, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    links: BTreeMap<String, u32>,
+    links: BTreeMap<String, Interface>,
 }
 
 impl Links {
@@ -43,7 +51,11 @@ impl Links {
                 && bring_up(&name)
             {
                 let index = attribute(&name, "ifindex").and_then(|index| index.parse().ok());
-                self.links.insert(name.clone(), index.unwrap_or(u32::MAX));
+                let interface = Interface {
+                    index: index.unwrap_or(u32::MAX),
+                    had_carrier: false,
+                };
+                self.links.insert(name.clone(), interface);
                 new.push(name);
             }
         }
@@ -57,8 +69,21 @@ impl Links {
 
     /// The hardware address of the interface that the kernel found first.
     pub(crate) fn first_mac(&self) -> Option<String> {
-        let (name, _) = self.links.iter().min_by_key(|(_, index)| **index)?;
+        let (name, _) = self.links.iter().min_by_key(|(_, link)| link.index)?;
         attribute(name, "address")
+    }
+
+    /// The interfaces whose cable was plugged in since the last look: another network, perhaps.
+    pub(crate) fn newly_connected(&mut self) -> Vec<String> {
+        let mut new = Vec::new();
+        for (name, link) in &mut self.links {
+            let has_carrier = has_carrier(name);
+            if has_carrier && !link.had_carrier {
+                new.push(name.clone());
+            }
+            link.had_carrier = has_carrier;
+        }
+        new
     }
 
     /// Each interface as a person wants to know it.
@@ -70,8 +95,7 @@ impl Links {
             let addresses = lease.into_iter().chain(inet6_addresses(&inet6, name));
             Link {
                 name: name.to_owned(),
-                // An interface that is still coming up has no answer (EINVAL), nor a link.
-                has_carrier: attribute(name, "carrier").as_deref() == Some("1"),
+                has_carrier: has_carrier(name),
                 addresses: addresses.collect(),
             }
         };
@@ -87,6 +111,11 @@ fn bring_up(name: &str) -> bool {
             false
         }
     }
+}
+
+/// An interface that is still coming up has no answer (EINVAL), nor a link.
+fn has_carrier(interface: &str) -> bool {
+    attribute(interface, "carrier").as_deref() == Some("1")
 }
 
 fn attribute(interface: &str, name: &str) -> Option<String> {

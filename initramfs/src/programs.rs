@@ -119,8 +119,11 @@ pub(crate) fn agent(name: &str, membership: &Membership, parameters: &Parameters
     agent
 }
 
-/// The DHCP client of one interface. It stays in the foreground, keeps asking, and is mute where nobody
-/// answers.
+/// How long a DHCP client rests after three questions that nobody answered, in seconds.
+const DHCP_REST_SECONDS: &str = "10";
+
+/// The DHCP client of one interface. It stays in the foreground, keeps asking, at once when told to by
+/// SIGUSR1, and is mute where nobody answers.
 pub(crate) fn dhcp_client(interface: &str, node_name: &str) -> Command {
     let mut client = command("/bin/busybox");
     client.args([
@@ -131,6 +134,8 @@ pub(crate) fn dhcp_client(interface: &str, node_name: &str) -> Command {
         interface,
         "-s",
         "/etc/limosa/udhcpc",
+        "-A",
+        DHCP_REST_SECONDS,
     ]);
     client.args(["-x", &format!("hostname:{node_name}")]);
     client.env("LEASE_FILE", format!("{LEASE_DIRECTORY}/{interface}"));

@@ -77,6 +77,14 @@ impl Service {
         }
     }
 
+    /// The pid if it has been running since `moment` at least.
+    pub(crate) fn pid_since(&self, moment: Instant) -> Option<i32> {
+        match self.state {
+            State::Running { pid, since } if since <= moment => Some(pid),
+            _ => None,
+        }
+    }
+
     /// When it is due to start, unless it runs.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.state {

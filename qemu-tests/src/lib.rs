@@ -24,6 +24,7 @@ pub mod cgroup;
 pub mod cluster;
 pub mod control;
 pub mod daemon;
+pub mod dhcp;
 pub mod entrance;
 pub mod error;
 pub mod fabric;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lab::dhcp::{DhcpServer, Lease};
 use lab::qemu::{Boot, Firmware, Medium};
 use lab::{Lab, LabOptions, NodeHandle, wait_until};
 use serde_json::Value;
@@ -89,7 +90,7 @@ fn machines(count: usize) -> Lab {
 }
 
 #[test]
-fn three_machines_find_each_other_without_dhcp_and_notice_when_one_is_unplugged() {
+fn three_machines_find_each_other_without_dhcp_and_notice_when_one_is_unplugged_and_comes_back() {
     let _alone = alone();
     let lab = machines(3);
     let addresses = shell(&lab.node("n1"), "ip -4 address show dev eth0");
@@ -103,14 +104,95 @@ fn three_machines_find_each_other_without_dhcp_and_notice_when_one_is_unplugged(
     }
     assert_eq!(state_of(&lab.node("n1"), "n2"), "alive");
     assert_eq!(state_of(&lab.node("n2"), "n1"), "alive");
+    lab.node("n3").start().unwrap();
+    for node in ["n1", "n2"] {
+        wait_for_state(&lab.node(node), "n3", "alive", BOOT_TIMEOUT);
+    }
+}
+
+/// A namespace node n1 and a machine n2 that boots kernel and initramfs, which have met.
+fn one_machine() -> Lab {
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        ..LabOptions::namespaces(2)
+    });
+    wait_for_meeting(&lab, BOOT_TIMEOUT);
+    lab
 }
 
 #[test]
-fn a_machine_that_is_powered_off_says_that_it_leaves() {
+fn a_machine_whose_power_button_is_pressed_sends_its_guests_home_and_leaves() {
     let _alone = alone();
-    let lab = machines(2);
-    lab.node("n2").stop().unwrap();
+    let lab = one_machine();
+    let program = [c_program("compute", Linkage::Static)];
+    let native = run_natively(&program, b"x");
+    let mut job = Job::start_with(
+        lab.node("n1"),
+        &["--baseline", "x86-64-v2", "--by-hand"],
+        &program,
+    );
+    job.wait_for_output("leg 0\n");
+    job.migrate("n2");
+    let n2 = lab.node("n2");
+    built(built(n2.monitor()).press_power_button());
     wait_for_state(&lab.node("n1"), "n2", "left", SOON);
+    built(wait_until(SOON, "the machine is off", || {
+        match n2.process() {
+            Ok(process) => Err(format!("{process:?}")),
+            Err(_) => Ok(()),
+        }
+    }));
+    assert_eq!(job.row()["node"], "n1");
+    job.feed(b"x");
+    assert_eq!(job.finish(), native);
+}
+
+#[test]
+fn a_machine_takes_an_address_that_comes_late_and_joins_again_after_a_loose_cable_and_a_restart() {
+    let _alone = alone();
+    let lab = one_machine();
+    let (n1, n2) = (lab.node("n1"), lab.node("n2"));
+    let addresses = || shell(&n2, "ip -4 address show dev eth0");
+    assert!(!addresses().contains("inet "), "{}", addresses());
+    let lease = Lease {
+        network: "10.77.1",
+        host_name: None,
+    };
+    let server = built(DhcpServer::start(&n1, lease));
+    let has_address = || {
+        let text = addresses();
+        let has = text.contains("inet 10.77.1.1");
+        has.then_some(()).ok_or(text)
+    };
+    built(wait_until(SOON, "n2 has an address", has_address));
+
+    let mut monitor = built(n2.monitor());
+    built(monitor.set_link(false));
+    wait_for_state(&n1, "n2", "lost", LOSS_TIMEOUT);
+    built(monitor.set_link(true));
+    wait_for_state(&n1, "n2", "alive", SOON);
+    drop(server);
+
+    // It says goodbye, and is a new node of the same name.
+    let id = || match built(n1.limosa(&["nodes"])) {
+        Value::Array(rows) => rows
+            .into_iter()
+            .find(|row| row["name"] == "n2" && row["state"] == "alive"),
+        _ => None,
+    };
+    let before = id().map(|row| row["id"].clone());
+    assert!(before.is_some());
+    built(monitor.let_it_restart());
+    built(monitor.press_keys(&["ctrl", "alt", "delete"]));
+    built(wait_until(BOOT_TIMEOUT, "n2 is back as a new node", || {
+        let now = id().map(|row| row["id"].clone());
+        let is_back = now.is_some() && now != before;
+        is_back.then_some(()).ok_or(format!("{now:?}"))
+    }));
+    let said = built(n2.log());
+    assert!(said.contains("leaving the cluster, then reboot"), "{said}");
+    wait_for_state(&n2, "n1", "alive", SOON);
 }
 
 #[test]
