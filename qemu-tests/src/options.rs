@@ -46,6 +46,8 @@ pub struct LabOptions {
     pub key: Option<PathBuf>,
     /// Virtual machines use the cluster key that was baked into their image.
     pub baked_key: bool,
+    /// There is no cluster key: all nodes are open.
+    pub open: bool,
     /// Processes may move by themselves in namespaces; otherwise only by hand, so that tests direct them.
     pub balance: bool,
     /// Further arguments of every agent.
@@ -109,7 +111,8 @@ impl LabOptions {
     /// The nodes that are namespaces share this machine's kernel.
     fn agent_arguments(&self) -> Vec<String> {
         let stay = (!self.balance).then_some("--stay");
-        let ours = ["--shared-kernel"].into_iter().chain(stay);
+        let open = self.open.then_some("--open");
+        let ours = ["--shared-kernel"].into_iter().chain(stay).chain(open);
         let given = self.agent_arguments.iter().cloned();
         ours.map(String::from).chain(given).collect()
     }
@@ -135,14 +138,19 @@ impl LabOptions {
                     .get(&name)
                     .map_or(CARD_DEFAULT, String::as_str)
                     .into(),
-                parameters: self.parameters.get(&name).cloned().unwrap_or_default(),
+                parameters: {
+                    let open = self.open.then_some("limosa.open");
+                    let given = self.parameters.get(&name).map(String::as_str);
+                    let words: Vec<&str> = open.into_iter().chain(given).collect();
+                    words.join(" ")
+                },
                 disk: self.disks.get(&name).cloned(),
             }),
         };
         let uses_baked_key = self.baked_key && matches!(kind, NodeKind::Vm(_));
         NodeConfig {
             kind,
-            key: (!uses_baked_key).then_some(key),
+            key: (!uses_baked_key && !self.open).then_some(key),
             plugged: !self.unplugged.contains(&name),
             ipv4: self.ipv4.then(|| format!("10.77.0.{number}/24")),
             agent_arguments: self.agent_arguments(),
@@ -195,5 +203,26 @@ mod tests {
         };
         assert!(options.node(1, "/key".into()).key.is_some());
         assert!(options.node(2, "/key".into()).key.is_none());
+    }
+
+    #[test]
+    fn an_open_lab_has_no_key_at_all() {
+        let boot = Boot::Kernel {
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+        };
+        let options = LabOptions {
+            machines: [("n2".into(), boot)].into(),
+            parameters: [("n2".into(), "limosa.block".into())].into(),
+            open: true,
+            ..LabOptions::namespaces(2)
+        };
+        let (first, second) = (options.node(1, "/k".into()), options.node(2, "/k".into()));
+        assert!(first.key.is_none() && first.agent_arguments.contains(&"--open".into()));
+        assert!(second.key.is_none());
+        let NodeKind::Vm(machine) = second.kind else {
+            unreachable!()
+        };
+        assert_eq!(machine.parameters, "limosa.open limosa.block");
     }
 }

@@ -5,7 +5,8 @@
 //! 2. Kernel and initramfs with other network cards, processors and sizes of memory.
 //! 3. Network boot: a node from the ISO boots others by their network cards, one after the other.
 //! 4. With `--room`: it boots five at once, and all six run a job.
-//! 5. A node that has waited for its cable.
+//! 5. Situations other than those of one machine on one network (`situations`).
+//! 6. A node that has waited for its cable.
 //!
 //! With `--pictures` it takes pictures of screens instead, those of the README.
 //!
@@ -13,6 +14,7 @@
 
 mod cases;
 mod pictures;
+mod situations;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,28 +76,32 @@ fn main() -> ExitCode {
 
 /// Boots one case after the other; returns whether all have joined.
 fn matrix(arguments: &Arguments) -> Result<bool, LabError> {
-    let cases = cases::all(&arguments.target)?;
-    let chosen: Vec<Case> = cases
-        .into_iter()
-        .filter(|case| case.name.contains(&arguments.only))
-        .collect();
     let mut all_joined = true;
     println!("| {:44} | {:>8} |", "machine", "joined");
     println!("|{:-<46}|{:-<9}:|", "", "");
-    for case in &chosen {
-        let result = match case.start {
-            Start::ByItself => by_itself(arguments, case),
-            Start::ByNetwork => by_network(arguments, case),
-        };
+    let mut row = |name: &str, joins: &dyn Fn() -> Result<Duration, LabError>| {
+        if !name.contains(&arguments.only) {
+            return;
+        }
+        let result = joins();
         let cell = match &result {
             Ok(after) => format!("{:.1} s", after.as_secs_f64()),
             Err(_) => "FAILED".to_owned(),
         };
-        println!("| {:44} | {cell:>8} |", case.name);
+        println!("| {name:44} | {cell:>8} |");
         if let Err(error) = result {
-            eprintln!("{}: {error}", case.name);
+            eprintln!("{name}: {error}");
             all_joined = false;
         }
+    };
+    for case in &cases::all(&arguments.target)? {
+        row(&case.name, &|| match case.start {
+            Start::ByItself => by_itself(arguments, case),
+            Start::ByNetwork => by_network(arguments, case),
+        });
+    }
+    for (name, joins) in situations::ALL {
+        row(name, &|| joins(arguments));
     }
     if arguments.only.is_empty() {
         let after = plugged_in()?;
