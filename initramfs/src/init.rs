@@ -37,6 +37,9 @@ const SHELL_TERMINALS: [&str; 2] = ["/dev/tty2", "/dev/ttyS1"];
 /// How long a nameless node waits for an interface (a USB one may take seconds) to be named after.
 const NAME_WAIT: Duration = Duration::from_secs(5);
 
+/// After this time a node has found its hardware and joined.
+const BOOT: Duration = Duration::from_secs(10);
+
 /// How long a DHCP client takes to start, on a slow machine.
 const DHCP_START: Duration = Duration::from_secs(3);
 
@@ -61,6 +64,8 @@ pub(crate) struct Init {
     members: Members,
     console: Console,
     look_again: Instant,
+    /// When what is not needed is put away; `None`: done.
+    put_away_at: Option<Instant>,
     power_buttons: PowerButtons,
     lab_port: Option<LabPort>,
     lab_commands: LabCommands,
@@ -94,6 +99,7 @@ impl Init {
             members: Members::new(now),
             console: Console::open(&parameters.consoles),
             look_again: now,
+            put_away_at: Some(now + BOOT),
             power_buttons: PowerButtons::default(),
             lab_port: None,
             lab_commands: LabCommands::default(),
@@ -141,6 +147,7 @@ impl Init {
             if self.look_again <= now {
                 self.look_again = now + VIEW_INTERVAL;
                 self.ask_for_addresses(now);
+                self.put_away(now);
                 let view = self.view();
                 self.console.show(&view);
             }
@@ -368,6 +375,15 @@ impl Init {
         let kind = Kind::Dhcp(interface.clone());
         let command = Box::new(move || programs::dhcp_client(&interface, &name));
         self.services.push(Service::new(kind, now, command));
+    }
+
+    /// Starts, once, what makes room in memory after the boot.
+    fn put_away(&mut self, now: Instant) {
+        if self.put_away_at.take_if(|at| *at <= now).is_some()
+            && let Err(error) = sys::spawn(&mut programs::put_away(), sys::Terminal::None)
+        {
+            journal::warn(&format!("nothing is put away: {error}"));
+        }
     }
 
     /// Has the DHCP clients ask at once where a cable was plugged in, whatever they wait for.

@@ -10,6 +10,8 @@
 //!    node sees (`members`, `view`, `line`, `screen`, `console`), serves a lab's host (`lab_port`) and waits to be stopped
 //!    (`power`).
 //!
+//! Once that has gone on for a while, what the boot needed and nobody else does is put away (`put_away`).
+//!
 //! There is one thread and no blocking wait: a stuck terminal, host or agent stops nothing else. Started
 //! under the name `modprobe` the same program loads one module and ends; the kernel asks for that.
 
@@ -32,6 +34,7 @@ mod node_name;
 mod parameters;
 mod power;
 mod programs;
+mod put_away;
 mod screen;
 mod service;
 mod service_log;
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     if program.ends_with("modprobe") {
         return drivers::modprobe(&arguments.collect::<Vec<_>>());
+    }
+    if arguments.next().as_deref() == Some(put_away::COMMAND) {
+        return put_away::main();
     }
     if rustix::process::getpid() != rustix::process::Pid::INIT {
         eprintln!("init: this is PID 1 of a booted Limosa node; it does nothing anywhere else");

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::journal;
 use crate::links::LEASE_DIRECTORY;
 use crate::parameters::{Netboot, Parameters};
+use crate::put_away;
 
 /// Where the image keeps its cluster key.
 const IMAGE_KEY: &str = "/etc/limosa/cluster.key";
@@ -141,6 +142,13 @@ pub(crate) fn dhcp_client(interface: &str, node_name: &str) -> Command {
     client.env("LEASE_FILE", format!("{LEASE_DIRECTORY}/{interface}"));
     client.stderr(Stdio::null());
     client
+}
+
+/// Puts away what the boot has left in memory.
+pub(crate) fn put_away() -> Command {
+    let mut put_away = command("/init");
+    put_away.arg(put_away::COMMAND);
+    put_away
 }
 
 /// A root shell; its terminal is given when it is started.

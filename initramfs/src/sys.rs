@@ -112,6 +112,41 @@ pub(crate) fn kill_group(group: Option<i32>, signal: libc::c_int) -> io::Result<
     }
 }
 
+/// Asks the kernel to take the first `length` bytes of a file in memory to swap (MADV_PAGEOUT of madvise(2)),
+/// but for pages that other processes have mapped.
+pub(crate) fn page_out(file: &std::fs::File, length: u64) -> io::Result<()> {
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+    if length == 0 {
+        return Ok(());
+    }
+    // Only pages in the page table are looked at, so they are put there first.
+    let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
+    // SAFETY: the kernel chooses the address of a new mapping, which nobody reads through.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ,
+            flags,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range is the mapping made above; the advice changes no contents.
+    let advised = match unsafe { libc::madvise(address, length, libc::MADV_PAGEOUT) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: the range is the mapping made above, of which no reference exists.
+    if unsafe { libc::munmap(address, length) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    advised
+}
+
 /// Brings the network interface `name` up (the flags are read, IFF_UP added, written back).
 pub(crate) fn bring_interface_up(name: &str) -> io::Result<()> {
     let socket = rustix::net::socket_with(

@@ -16,7 +16,7 @@ use lab::{Lab, LabOptions, NodeHandle, wait_until};
 use serde_json::Value;
 use support::job::{Job, run_natively};
 use support::programs::{Linkage, c_program};
-use support::{start, state_of, wait_for_meeting, wait_for_state};
+use support::{member, start, state_of, wait_for_meeting, wait_for_state};
 
 /// From power-on to membership; under emulation on a busy machine this takes a while.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
@@ -173,6 +173,14 @@ fn a_machine_takes_an_address_that_comes_late_and_joins_again_after_a_loose_cabl
     built(monitor.set_link(true));
     wait_for_state(&n1, "n2", "alive", SOON);
     drop(server);
+
+    // It has 256 MiB; what is free is there for guests.
+    built(wait_until(SOON, "n2 has 170 MiB for guests", || {
+        let members = built(n1.limosa(&["nodes"]));
+        let free = &member(&members, "n2")["memory_free_bytes"];
+        let has = free.as_u64().is_some_and(|free| free >= 170 << 20);
+        has.then_some(()).ok_or(free.to_string())
+    }));
 
     // It says goodbye, and is a new node of the same name.
     let id = || match built(n1.limosa(&["nodes"])) {
