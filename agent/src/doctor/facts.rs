@@ -8,9 +8,11 @@ use std::time::SystemTime;
 
 use super::firewall;
 use super::rules::{Agent, Facts, Interface, Key};
+use crate::node::cgroup;
 use crate::node::cluster::PORT_DEFAULT;
 use crate::node::config::{ConfigError, KEY_FILE_DEFAULT, Settings, read_key};
 use crate::node::interfaces::InterfaceWatch;
+use crate::process::mountinfo;
 use crate::sys::clock;
 use crate::sys::probe::{Capabilities, Feature};
 
@@ -41,6 +43,7 @@ pub fn look(settings: Result<Settings, ConfigError>, agent: Option<Agent>) -> Fa
         missing_for_guests,
         ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
         has_cgroup2: capabilities.features.has(Feature::Cgroup2),
+        has_cpu_controller: has_cpu_controller(),
         pid_max: number("/proc/sys/kernel/pid_max").unwrap_or(0),
         overcommit: number("/proc/sys/vm/overcommit_memory"),
         forbidden_namespaces: NAMESPACES.into_iter().filter(is_forbidden).collect(),
@@ -57,6 +60,12 @@ pub fn look(settings: Result<Settings, ConfigError>, agent: Option<Agent>) -> Fa
             port_is_taken: is_taken(port),
         }),
     }
+}
+
+fn has_cpu_controller() -> bool {
+    let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mount = mountinfo::find(&mountinfo, "cgroup2", None);
+    mount.is_some_and(|mount| cgroup::has_controller(&mount.point, "cpu").unwrap_or(false))
 }
 
 fn key(settings: &Settings) -> Key {

@@ -86,6 +86,8 @@ pub struct Facts {
     pub ptrace_scope: Option<u32>,
     /// A cgroup2 hierarchy is mounted.
     pub has_cgroup2: bool,
+    /// The cpu controller is in it.
+    pub has_cpu_controller: bool,
     /// kernel.pid_max.
     pub pid_max: u32,
     /// vm.overcommit_memory.
@@ -187,8 +189,17 @@ impl Findings {
                 self.ok("ptrace-scope", format!("kernel.yama.ptrace_scope is {scope}"));
             }
         }
-        if facts.has_cgroup2 {
-            self.ok("cgroup", "there is a cgroup2 hierarchy");
+        if facts.has_cgroup2 && facts.has_cpu_controller {
+            self.ok(
+                "cgroup",
+                "there is a cgroup2 hierarchy with the cpu controller",
+            );
+        } else if facts.has_cgroup2 {
+            self.warning(
+                "cgroup-cpu",
+                "the cpu controller is not in the cgroup2 hierarchy: guests run at the priority of your own work",
+                "boot with cgroup_no_v1=cpu or systemd.unified_cgroup_hierarchy=1",
+            );
         } else {
             self.warning(
                 "cgroup",
@@ -412,6 +423,7 @@ mod tests {
             missing_for_guests: Vec::new(),
             ptrace_scope: Some(1),
             has_cgroup2: true,
+            has_cpu_controller: true,
             pid_max: PID_MAX,
             overcommit: Some(0),
             forbidden_namespaces: Vec::new(),
@@ -479,6 +491,10 @@ mod tests {
             ["ptrace-scope"]
         );
         assert_eq!(codes(|facts| facts.has_cgroup2 = false), ["cgroup"]);
+        assert_eq!(
+            codes(|facts| facts.has_cpu_controller = false),
+            ["cgroup-cpu"]
+        );
         assert_eq!(
             codes(|facts| facts.forbidden_namespaces = vec!["pid"]),
             ["namespaces"]

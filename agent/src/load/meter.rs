@@ -51,17 +51,24 @@ impl Meter {
     /// Takes a sample. On an error the old values stay.
     pub fn sample(&mut self) -> io::Result<()> {
         let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let runnable = procfs::runnable(&read("/proc/loadavg")?)
-            .ok_or_else(|| odd("/proc/loadavg cannot be understood"))?;
+        let runnable =
+            Meter::runnable().ok_or_else(|| odd("/proc/loadavg cannot be understood"))?;
         let memory = procfs::memory(&read("/proc/meminfo")?)
             .ok_or_else(|| odd("/proc/meminfo cannot be understood"))?;
         let memory = self.limit.of(memory);
-        self.load = average(self.load, runnable.saturating_sub(1));
+        self.load = average(self.load, runnable);
         let told = self.told.unwrap_or(f64::from(self.load));
         self.short.load_centi = (told * 100.0) as u32;
         self.short.memory_total_kib = memory.total_kib;
         self.short.memory_free_kib = memory.available_kib;
         Ok(())
+    }
+
+    /// Threads that run or wait for a CPU at this moment, but for the caller; none if the kernel does not say.
+    #[must_use]
+    pub fn runnable() -> Option<u32> {
+        let runnable = procfs::runnable(&read("/proc/loadavg").ok()?)?;
+        Some(runnable.saturating_sub(1))
     }
 
     /// Tells how many guests run here.

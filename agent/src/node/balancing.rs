@@ -2,9 +2,9 @@
 //!
 //! The decisions are made in [`crate::balance`], which knows no processes and no sockets. Once a second, in this order:
 //!
-//! 1. look at our processes and at the guests;
+//! 1. look at our processes and at the guests (`super::owner`);
 //! 2. tell the others this node's load;
-//! 3. send guests home that the owner's work, or an operator, wants gone;
+//! 3. send guests home that the owner's work, or an operator, wants gone (`super::owner`);
 //! 4. let the brain decide for our processes, and hand its orders over as if a person had given them.
 //!
 //! While home is crowded the brain is asked more often, with another look at what runs at home ([`Agent::glance`]): the
@@ -22,7 +22,7 @@ use super::cgroup::{JobName, JobPolicy};
 use super::choice::NodeChoice;
 use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
-use crate::balance::arrivals::{Door, guests_to_leave, owner_works};
+use crate::balance::arrivals::Door;
 use crate::balance::brain::{
     Barred, Brain, Cause, Input, LIFE_SECONDS_AT_START, Neighbour, Order, Place, Process,
 };
@@ -69,18 +69,23 @@ pub(super) struct Balancing {
     pub(super) modes: Modes,
     pub(super) brain: Brain,
     door: Door,
-    activity: Activity,
+    pub(super) activity: Activity,
     /// What was seen at the last glance.
     glanced: Activity,
     lives: Lives,
     /// Our processes at the last full look.
     ours: Vec<Ours>,
-    looked: Duration,
-    /// CPU time of each guest at the last look.
-    guests_before: BTreeMap<(SupervisorKey, u32), f64>,
+    pub(super) looked: Duration,
+    /// CPU time of each guest at the last look, and the part of a CPU that it had then.
+    pub(super) guests_before: BTreeMap<(SupervisorKey, u32), (f64, f64)>,
+    /// The guests at the last full look.
+    pub(super) guests: Vec<Guest>,
     /// This node at the last look.
     vector: LoadVector,
-    owner_works: bool,
+    /// The work of this node's owner, in runnable threads.
+    pub(super) own_load: f64,
+    /// Guests run at a lower priority; none until there has been one.
+    pub(super) guests_are_lower: Option<bool>,
 }
 
 impl Balancing {
@@ -98,25 +103,27 @@ impl Balancing {
             lives: Lives::default(),
             looked: Duration::ZERO,
             guests_before: BTreeMap::new(),
+            guests: Vec::new(),
             vector: LoadVector::default(),
-            owner_works: false,
+            own_load: 0.0,
+            guests_are_lower: None,
         }
     }
 }
 
 /// A process of ours, with what the brain need not know.
-struct Ours {
+pub(super) struct Ours {
     identity: Identity,
     process: Process,
 }
 
-fn load_at_home(ours: &[Ours]) -> f64 {
+pub(super) fn load_at_home(ours: &[Ours]) -> f64 {
     let at_home = ours.iter().filter(|ours| ours.process.place == Place::Home);
     at_home.map(|ours| ours.process.runnable).sum()
 }
 
 /// A guest here: whose it is, and its load.
-type Guest = ((SupervisorKey, u32), f64);
+pub(super) type Guest = ((SupervisorKey, u32), f64);
 
 impl Agent {
     pub(super) fn now(&self) -> Duration {
@@ -134,8 +141,9 @@ impl Agent {
         let ours = self.look_at_ours(now, &nodes);
         self.balancing.activity.forget_unseen(now);
         self.balancing.lives.forget_unseen(now);
-        self.tell_load(&ours, guest_load, &guests);
-        self.send_guests_home(&guests);
+        self.balancing.guests = guests;
+        self.tell_load(&ours, guest_load);
+        self.make_room();
         if self.balancing.modes.bring {
             self.send_home(|role, _| role == Role::Deputy);
         }
@@ -145,13 +153,13 @@ impl Agent {
         self.plan_glances();
     }
 
-    /// Has a crowded home, whose processes may leave, looked at until the next full look.
+    /// Has a crowded home, whose processes may leave, and a node with guests looked at until the next full look.
     fn plan_glances(&self) {
         let home = &self.balancing.vector;
         let is_crowded = home.load() >= f64::from(home.cpus);
         let can_leave = self.balancing.modes.may_leave()
             && self.balancing.ours.iter().any(|ours| ours.process.movable);
-        if !is_crowded || !can_leave {
+        if !(is_crowded && can_leave || self.watches_owner()) {
             return;
         }
         let events = self.events.clone();
@@ -166,7 +174,8 @@ impl Agent {
         self.executor.spawn(glances).detach();
     }
 
-    /// Between two full looks at a crowded home: what has been executed since may start elsewhere.
+    /// Between two full looks: what has been executed since at a crowded home may start elsewhere, and guests make room as
+    /// soon as the owner works.
     pub(super) fn glance(&mut self) {
         if self.stopping != Stopping::No {
             return;
@@ -175,6 +184,7 @@ impl Agent {
         let nodes = self.cluster.vectors();
         let ours = self.glance_at_ours(now);
         self.balancing.glanced.forget_unseen(now);
+        self.watch_owner(&ours);
         let mut home = self.balancing.vector;
         home.add_load(load_at_home(&ours) - load_at_home(&self.balancing.ours));
         self.steer(now, home, &nodes, &ours);
@@ -228,58 +238,6 @@ impl Agent {
             memory_mib: usage.memory_mib,
             calls_per_cpu_second: usage.calls_per_cpu_second,
         }
-    }
-
-    /// The load of all guests together, and of each. Where the kernel keeps account of the supervisors' family, the time
-    /// that guests wait for a CPU counts; else only the time that they run.
-    fn look_at_guests(&mut self, now: Duration) -> (f64, Vec<Guest>) {
-        let seconds = now
-            .saturating_sub(self.balancing.looked)
-            .as_secs_f64()
-            .max(0.1);
-        let mut shares = Vec::new();
-        let mut cpu = BTreeMap::new();
-        for (key, supervisor) in self.supervisors.iter() {
-            for (&pid, ward) in &supervisor.wards {
-                let (Charge::Guest { .. }, Some(status)) = (&ward.charge, &ward.status) else {
-                    continue;
-                };
-                let used = status.away_cpu_seconds;
-                let before = self.balancing.guests_before.get(&(key, pid));
-                let share = before.map_or(0.0, |before| (used - before).max(0.0) / seconds);
-                shares.push(((key, pid), share));
-                cpu.insert((key, pid), used);
-            }
-        }
-        self.balancing.guests_before = cpu;
-        if shares.is_empty() {
-            return (0.0, shares);
-        }
-        let running: f64 = shares.iter().map(|(_, share)| share).sum();
-        let supervisors: Vec<u32> = self
-            .supervisors
-            .iter()
-            .map(|(_, s)| s.supervisor_pid)
-            .collect();
-        let family = self
-            .jobs
-            .cgroups()
-            .and_then(|cgroups| cgroups.supervised().ok());
-        let guests = family.unwrap_or_default().into_iter();
-        let guests = guests.filter(|pid| !supervisors.contains(pid));
-        let activity = &mut self.balancing.activity;
-        let wanted: f64 = guests
-            .take(PROCESSES_BALANCED_MAX)
-            .filter_map(|pid| activity.look(now, pid).ok())
-            .map(|(_, usage)| usage.runnable)
-            .sum();
-        let load = wanted.max(running);
-        // Reports come about once a second, not exactly: what all want together is known better.
-        if running > 0.0 {
-            let factor = load / running;
-            shares.iter_mut().for_each(|(_, share)| *share *= factor);
-        }
-        (load, shares)
     }
 
     /// Our processes, at home and away.
@@ -363,7 +321,7 @@ impl Agent {
         }
     }
 
-    fn tell_load(&mut self, ours: &[Ours], guest_load: f64, guests: &[Guest]) {
+    fn tell_load(&mut self, ours: &[Ours], guest_load: f64) {
         let our_load = load_at_home(ours);
         let own_load = if self.config.shared_kernel {
             self.cluster.tell_load(our_load + guest_load);
@@ -373,12 +331,14 @@ impl Agent {
         };
         let short = self.cluster.load();
         let modes = self.balancing.modes;
-        self.balancing.owner_works = owner_works(short.cpus, own_load);
+        if !self.watches_owner() {
+            self.balancing.own_load = own_load;
+        }
+        let owner_works = self.owner_works();
         let mut vector = crate::node::peers::vector(&short);
         vector.set_load(own_load + guest_load);
-        vector.guests = u16::try_from(guests.len()).unwrap_or(u16::MAX);
-        vector.closed =
-            modes.block || self.no_guests.is_some() || self.balancing.owner_works || self.is_full();
+        vector.guests = u16::try_from(self.balancing.guests.len()).unwrap_or(u16::MAX);
+        vector.closed = modes.block || self.no_guests.is_some() || owner_works || self.is_full();
         self.balancing.vector = vector;
         let hosts = ours.iter().filter_map(|ours| ours.process.place.node());
         let mut homes: Vec<NodeId> = Vec::new();
@@ -394,16 +354,6 @@ impl Agent {
             }
         }
         self.cluster.set_vector(vector, modes.quiet, hosts, homes);
-        // What the owner does not leave room for is sent home in the same second.
-        let leave = guests_to_leave(short.cpus, own_load, guests);
-        self.send_home(|role, ward| role == Role::Guest && leave.contains(&ward));
-    }
-
-    /// Guests that have to go because an operator wants it so.
-    fn send_guests_home(&mut self, guests: &[Guest]) {
-        if self.balancing.modes.expel && !guests.is_empty() {
-            self.send_home(|role, _| role == Role::Guest);
-        }
     }
 
     fn steer(&mut self, now: Duration, mut home: LoadVector, nodes: &[Neighbour], ours: &[Ours]) {
@@ -518,7 +468,7 @@ impl Agent {
         if !balanced {
             return None;
         }
-        if self.balancing.owner_works {
+        if self.owner_works() {
             return Some(format!("the owner of node {name} works on it"));
         }
         let (now, cpus) = (self.now(), self.cluster.load().cpus);

@@ -5,10 +5,12 @@
 //!                                       /job-2-home     a job that is not to leave home
 //!                                       /job-3-follow   a job whose programs follow each other
 //!                                       /supervisors    supervisors, so that they end with no service
+//!                   /limosa-<run directory>-guests      guests: beside all that the owner runs, at a low weight
 //! ```
 //!
-//! No controller is used: membership is all that is wanted, so this works beside any cgroup manager and
-//! on hosts whose controllers are all in cgroup v1. Everything known of a job is in its cgroup's name, and which nodes it
+//! Membership is what is wanted, so this works beside any cgroup manager and on hosts whose controllers are all in
+//! cgroup v1; only guests are given a weight, where the cpu controller is to be had.
+//! Everything known of a job is in its cgroup's name, and which nodes it
 //! may use in an extended attribute of it, so an agent that starts again finds its jobs there.
 
 use std::ffi::OsStr;
@@ -29,6 +31,9 @@ use crate::process::mountinfo::{self, Mount};
 
 /// The extended attribute in which a job's choice of nodes is kept: xattr(7).
 const CHOICE: &str = "user.limosa.nodes";
+
+/// The weight of all guests together (cpu.weight); what the owner runs has 100, group by group.
+const GUESTS_WEIGHT: &str = "10";
 
 /// Why this node's jobs cannot be kept in cgroups.
 #[derive(Debug)]
@@ -127,6 +132,8 @@ pub struct Cgroups {
     directory: PathBuf,
     /// The same as /proc/PID/cgroup names it.
     name: PathBuf,
+    /// Of all guests; made when there is one.
+    guests: PathBuf,
     /// Keeps a mount that nobody else sees.
     _private_mount: Option<OwnedFd>,
 }
@@ -156,6 +163,7 @@ impl Cgroups {
         let cgroups = Self {
             name: mount.root.join(name),
             directory: mount.point.join(name),
+            guests: mount.point.join(format!("{name}-guests")),
             _private_mount: private,
         };
         for path in [cgroups.directory.clone(), cgroups.supervisors()] {
@@ -236,8 +244,32 @@ impl Cgroups {
 
     /// The supervisors, and the guests that descend from them.
     pub fn supervised(&self) -> io::Result<Vec<u32>> {
-        let text = fs::read_to_string(self.supervisors().join("cgroup.procs"))?;
+        let mut text = fs::read_to_string(self.supervisors().join("cgroup.procs"))?;
+        // Not there before the first guest.
+        text += &fs::read_to_string(self.guests.join("cgroup.procs")).unwrap_or_default();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Gives guests their low weight. Asked for again and again: another manager of cgroups may take the controller away.
+    pub fn lower(&self, guests: &[u32]) -> io::Result<()> {
+        let root = self.guests.parent().unwrap_or(&self.guests);
+        if !has_controller(root, "cpu")? {
+            let text = "the cpu controller is not in the cgroup2 hierarchy";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        make_directory(&self.guests)?;
+        let weight = self.guests.join("cpu.weight");
+        if !fs::read_to_string(&weight).is_ok_and(|set| set.trim() == GUESTS_WEIGHT) {
+            fs::write(root.join("cgroup.subtree_control"), "+cpu")?;
+            fs::write(&weight, GUESTS_WEIGHT)?;
+        }
+        let lowered = fs::read_to_string(self.guests.join("cgroup.procs"))?;
+        let lowered: Vec<u32> = lowered.lines().filter_map(|pid| pid.parse().ok()).collect();
+        for &guest in guests.iter().filter(|guest| !lowered.contains(guest)) {
+            // Who has just ended needs no weight.
+            let _ = put(&self.guests, guest);
+        }
+        Ok(())
     }
 
     /// Puts a supervisor among the supervisors.
@@ -291,6 +323,7 @@ impl Cgroups {
             let _ = self.remove_if_empty(job);
         }
         let _ = fs::remove_dir(self.supervisors());
+        let _ = fs::remove_dir(&self.guests);
         let _ = fs::remove_dir(&self.directory);
     }
 }
@@ -302,6 +335,12 @@ fn job_in(text: &[u8], ours: &Path) -> Option<JobName> {
         .find_map(|line| line.strip_prefix(b"0::".as_slice()))?;
     let below = Path::new(OsStr::from_bytes(path)).strip_prefix(ours).ok()?;
     JobName::parse(below.iter().next()?)
+}
+
+/// Whether the groups of this one can be given a controller.
+pub fn has_controller(cgroup: &Path, wanted: &str) -> io::Result<bool> {
+    let controllers = fs::read_to_string(cgroup.join("cgroup.controllers"))?;
+    Ok(controllers.split_whitespace().any(|name| name == wanted))
 }
 
 fn unusable(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::wire::supervisor::Reason;
+
 /// Some of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeChoice {
@@ -19,6 +21,15 @@ impl NodeChoice {
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
         self.only == self.names.iter().any(|chosen| chosen == name)
+    }
+
+    /// Why a process does not go to a node that is not allowed.
+    #[must_use]
+    pub fn reason_against(&self, name: &str) -> Reason {
+        Reason {
+            code: "node-not-chosen".into(),
+            text: format!("it was started with `limosa run {self}`, so it does not go to {name}"),
+        }
     }
 
     /// As it is kept: `only` or `not` and the names, with blanks between them.

@@ -7,7 +7,6 @@
 
 use super::agent::{Agent, Event, Reply, sentences};
 use super::cgroup::{JobName, JobPolicy};
-use super::choice::NodeChoice;
 use super::cluster::MemberState;
 use super::suitability::Unanswered;
 use super::supervisors::{
@@ -297,7 +296,7 @@ impl Agent {
     fn barred_by_choice(&self, process: OurProcess, node: Option<&NodeName>) -> Option<Reason> {
         let (choice, node) = (self.jobs.choice(process.job.number)?, node?);
         let is_home = node.id == self.this.id;
-        (!is_home && !choice.allows(&node.name)).then(|| does_not_use(choice, &node.name))
+        (!is_home && !choice.allows(&node.name)).then(|| choice.reason_against(&node.name))
     }
 
     /// The name of the node that a destination means.
@@ -597,12 +596,6 @@ enum WhyJudged {
     Known(WhyRow),
     /// The process has to be looked at.
     Examine(OurProcess, Option<NodeName>),
-}
-
-/// Why a job's process does not go to a node.
-pub(super) fn does_not_use(choice: &NodeChoice, node: &str) -> Reason {
-    let text = format!("it was started with `limosa run {choice}`, so it does not go to {node}");
-    reason("node-not-chosen", text)
 }
 
 fn stay_home() -> Reason {

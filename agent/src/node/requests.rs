@@ -7,7 +7,7 @@ use super::agent::{Agent, Reply, Stopping};
 use super::cgroup::JobPolicy;
 use super::choice::NodeChoice;
 use super::cluster::{Member, MemberState};
-use super::moves::{HOME, answer, answer_error, does_not_use};
+use super::moves::{HOME, answer, answer_error};
 use super::supervisors::{Charge, Supervisor, Ward};
 use super::users::Users;
 use crate::balance::brain::LIFE_SECONDS_AT_START;
@@ -203,7 +203,7 @@ impl Agent {
         if let (Some(node), Some(choice)) = (&destination, &choice)
             && !choice.allows(&node.name)
         {
-            let reason = does_not_use(choice, &node.name);
+            let reason = choice.reason_against(&node.name);
             return Err(ControlError::refused(reason.text));
         }
         if self.jobs.needs_parents() && !request.stays_as_parent {
