@@ -106,7 +106,7 @@ fn a_sound_machine_lacks_nothing_but_its_agent() {
     let directory = Directory::new("sound");
     let found = findings(&directory.0, ETHERNET, &[]);
     // What this machine's administrator decides is none of this test's business.
-    let of_the_machine = ["clock", "pid-max", "overcommit", "cgroup"];
+    let of_the_machine = ["clock", "pid-max", "overcommit", "cgroup", "cgroup-cpu"];
     let bad: Vec<&str> = found
         .iter()
         .filter(|row| row["state"] != "ok")

@@ -304,7 +304,7 @@ fn a_machine_with_another_key_stays_out_and_both_sides_say_why() {
 fn a_program_travels_between_machines_and_home() {
     let _alone = alone();
     let lab = machines(3);
-    travels_from_a_machine(&lab.node("n1"), "compute", &["n2", "home", "n3", "home"]);
+    travels_from_a_machine(&lab, "n1", "compute", &["n2", "home", "n3", "home"]);
 }
 
 #[test]
@@ -321,8 +321,8 @@ fn programs_travel_between_an_older_and_a_newer_kernel_both_ways() {
     let release = |node: &str| shell(&lab.node(node), "uname -r");
     assert!(release("n1").starts_with("6.1."), "{}", release("n1"));
     assert!(!release("n2").starts_with("6.1."), "{}", release("n2"));
-    travels_from_a_machine(&lab.node("n1"), "clocks", &["n2", "home"]);
-    travels_from_a_machine(&lab.node("n2"), "threads", &["n1", "home"]);
+    travels_from_a_machine(&lab, "n1", "clocks", &["n2", "home"]);
+    travels_from_a_machine(&lab, "n2", "threads", &["n1", "home"]);
 
     // From this machine's kernel to both, from one to the other, and home.
     let program = [c_program("clocks", Linkage::Dynamic)];
@@ -341,7 +341,8 @@ fn programs_travel_between_an_older_and_a_newer_kernel_both_ways() {
 
 /// Runs a paced program on a machine, a leg at home and one at each destination; in the end its output must
 /// be that of this machine's, and nothing of the engine may be left on it.
-fn travels_from_a_machine(home: &NodeHandle<'_>, name: &str, journey: &[&str]) {
+fn travels_from_a_machine(lab: &Lab, home: &str, name: &str, journey: &[&str]) {
+    let home = &lab.node(home);
     let program = c_program(name, Linkage::Static);
     let native = run_natively(std::slice::from_ref(&program), &vec![b'x'; journey.len()]);
     let mut port = built(home.lab_port());
@@ -366,6 +367,9 @@ fn travels_from_a_machine(home: &NodeHandle<'_>, name: &str, journey: &[&str]) {
             destination
         };
         assert_eq!(only_process(home)["node"], place, "after {moved}");
+        if place == *destination {
+            wait_for_low_weight(&lab.node(destination));
+        }
         shell(home, "printf x > /tmp/pace");
         wait_for_output(home, &format!("leg {leg}\n"));
     }
@@ -444,6 +448,21 @@ fn an_older_cpu_is_refused_by_name_of_what_it_lacks_and_a_program_with_a_baselin
 fn shell(node: &NodeHandle<'_>, script: &str) -> String {
     let output = built(node.exec(["sh", "-c", script]));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits until a machine with a guest runs it at the weight of guests.
+fn wait_for_low_weight(node: &NodeHandle<'_>) {
+    let script = "cd /sys/fs/cgroup/limosa-*-guests && cat cpu.weight && grep -c . cgroup.procs";
+    wait_until(SOON, "the guest is given its weight", || {
+        let output = node
+            .exec(["sh", "-c", script])
+            .map_err(|error| error.to_string())?;
+        match String::from_utf8_lossy(&output.stdout).split_once('\n') {
+            Some(("10", guests)) if !guests.starts_with('0') => Ok(()),
+            _ => Err(format!("{output:?}")),
+        }
+    })
+    .unwrap();
 }
 
 fn wait_for_output(node: &NodeHandle<'_>, text: &str) {

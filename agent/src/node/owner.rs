@@ -118,7 +118,8 @@ impl Agent {
                 };
                 let used = status.away_cpu_seconds;
                 let before = self.balancing.guests_before.get(&(key, pid));
-                let share = before.map_or(0.0, |&(before, share)| match used - before {
+                // One that has just come is taken for busy.
+                let share = before.map_or(1.0, |&(before, share)| match used - before {
                     // Its next report may only be late.
                     0.0 => share / 2.0,
                     more => more.max(0.0) / seconds,
