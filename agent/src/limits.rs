@@ -219,3 +219,9 @@ pub const WATCHED_NAMES_MAX: usize = 4096;
 
 /// Answers about names that are kept for one guest.
 pub const LASTING_ANSWERS_MAX: usize = 1024;
+
+/// Most bytes of a file that are sent to a guest before it has asked for them.
+pub const AHEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Descriptors that a process has opened while away of which that is remembered.
+pub const OWN_DESCRIPTORS_MAX: usize = 256;

@@ -16,6 +16,7 @@ use crate::sys::wait::{self, Report};
 use crate::wire::migration::{ToDeputy, ToGuest};
 use crate::wire::supervisor::{MoveReport, NodeName};
 
+use super::ahead::ReadAhead;
 use super::family::LOST_AFTER;
 use super::lasting::LastingAnswers;
 use super::threads::Deputy;
@@ -155,6 +156,8 @@ pub struct Progress {
     pub renewed: Vec<(u64, u64)>,
     /// It has executed another program.
     pub has_executed: bool,
+    /// What it was sent of files before it asked.
+    pub(super) read_ahead: ReadAhead,
 }
 
 impl Member {
@@ -303,6 +306,9 @@ impl Away<'_> {
                 self.progress.cpu_seconds = cpu_seconds;
                 self.confirm_signals(signals_received);
             }
+            ToDeputy::Consumed {
+                descriptor, bytes, ..
+            } => self.on_consumed(descriptor, bytes)?,
             ToDeputy::GuestLost { cause, .. } => return Err(Trouble::GuestLost(cause)),
             ToDeputy::Digests { address, .. } => self.compare(address, &payload)?,
             ToDeputy::EarlyPages { address, .. } => self.take_early(address, &payload)?,
@@ -400,6 +406,7 @@ fn needs_thread(message: &ToDeputy) -> bool {
         message,
         ToDeputy::GuestLost { .. }
             | ToDeputy::Usage { .. }
+            | ToDeputy::Consumed { .. }
             | ToDeputy::Digests { .. }
             | ToDeputy::EarlyPages { .. }
             | ToDeputy::Homecoming { .. }

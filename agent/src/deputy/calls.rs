@@ -218,7 +218,7 @@ impl Away<'_> {
         if result >= 0 && self.has_opened(tid) && self.answers_for_memory_file(tid, result)? {
             return Ok(());
         }
-        let Some(answer) = self.conclude(tid, result, None)? else {
+        let Some(mut answer) = self.conclude(tid, result, None)? else {
             return Ok(());
         };
         let mask = self.known(tid)?.mask;
@@ -226,6 +226,7 @@ impl Away<'_> {
             self.deputy.park_after_signals(tid, answer)?;
             return Ok(());
         }
+        self.add_ahead(&mut answer);
         self.tell_answer(answer)?;
         self.deputy.rest(tid);
         Ok(())
@@ -283,6 +284,7 @@ impl Away<'_> {
         let DeputyState::Making(making) = state else {
             return Ok(None);
         };
+        let mut wish = None;
         let (header, payload, last) = match &making.layout {
             Some(layout) => {
                 let reply = layout
@@ -295,6 +297,7 @@ impl Away<'_> {
                     self.tell_regulations()?;
                 }
                 self.forget_by(layout.number)?;
+                wish = self.progress.read_ahead.wish(layout, result);
                 let lasting = making.inquiry.map_or_else(Vec::new, |inquiry| {
                     self.lasting.rests_on(self.deputy.pid, inquiry, result)
                 });
@@ -312,6 +315,7 @@ impl Away<'_> {
                         signal,
                         goes_on,
                         lasting,
+                        ahead: None,
                     },
                     reply,
                     last,
@@ -322,7 +326,11 @@ impl Away<'_> {
         if let Some(thread) = self.deputy.thread(tid) {
             thread.last_return = Some(last);
         }
-        Ok(Some(Answer { header, payload }))
+        Ok(Some(Answer {
+            header,
+            payload,
+            wish,
+        }))
     }
 
     fn last_return(
@@ -424,10 +432,17 @@ impl Away<'_> {
             signal: None,
             goes_on: false,
             lasting: Vec::new(),
+            ahead: None,
         };
         let payload = Vec::new();
-        self.deputy
-            .park_after_signals(tid, Answer { header, payload })?;
+        self.deputy.park_after_signals(
+            tid,
+            Answer {
+                header,
+                payload,
+                wish: None,
+            },
+        )?;
         Ok(())
     }
 
@@ -467,6 +482,7 @@ impl Away<'_> {
                 signal: None,
                 goes_on: false,
                 lasting: Vec::new(),
+                ahead: None,
             },
             &[],
         )?;

@@ -76,6 +76,7 @@ impl Away<'_> {
         }
         self.take_mask(tid, mask)?;
         self.note_visible("fork");
+        self.progress.read_ahead.share();
         let outcome = self.make(tid, flags, exit_signal)?;
         let child = match outcome.new_thread {
             Some(new) => Some(self.child(tid, new, flags, mask)?),

@@ -4,7 +4,8 @@
 //! are away, [`away`] what it knows of one of them. [`departure`] is the source's part of a move out, of
 //! which `draft` comes before the freeze and `sending` within, [`parting`] and [`push`] send most of the
 //! memory after it, [`calls`] executes what the guest forwards, `lasting` tells which answers hold
-//! until something that `watch` sees, [`interrupted`] goes on with it, [`mapping`]
+//! until something that `watch` sees, `ahead` sends what
+//! will be read next, [`interrupted`] goes on with it, [`mapping`]
 //! maps what it maps, [`objects`] knows the files and the shared memory behind that, [`own_memory`] what it
 //! sees of its own memory in /proc, `concealment` hides us from it, [`forks`] makes its threads and
 //! processes, [`signals`] hears for it, [`actions`] knows what signals do, [`regulations`] tells the guest's
@@ -15,6 +16,7 @@
 //! `memory_at_home` is the memory's part of the homecoming.
 
 pub mod actions;
+mod ahead;
 pub mod away;
 pub mod calls;
 mod concealment;

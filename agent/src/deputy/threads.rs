@@ -17,6 +17,7 @@ use crate::sys::signal::{SIGNAL_MAX, SignalAction, SignalInfo, SignalSet};
 use crate::syscall::Layout;
 use crate::wire::migration::ToGuest;
 
+use super::ahead::Wish;
 use super::lasting::Inquiry;
 use super::objects::DeputyObjects;
 use super::own_memory::MapsViews;
@@ -86,6 +87,8 @@ pub struct Answer {
     pub header: ToGuest,
     /// The call's output buffers.
     pub payload: Vec<u8>,
+    /// What to send with it if it is sent at once.
+    pub(super) wish: Option<Wish>,
 }
 
 /// A call under way.

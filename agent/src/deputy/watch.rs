@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use crate::limits::{WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX};
 use crate::sys::ptrace::ThreadId;
 
-/// File systems of which nobody but this kernel changes the names (linux/magic.h): ext2 to ext4, XFS, Btrfs, F2FS,
-/// tmpfs, ramfs, squashfs, EROFS. Not those of other machines or programs (NFS, 9P, FUSE), not proc and sysfs, whose names come
-/// and go without events, and not overlayfs, whose directories can be changed behind it.
-const WATCHED_FILE_SYSTEMS: [u32; 8] = [
+/// File systems that nobody but this kernel changes (linux/magic.h): ext2 to ext4, XFS, Btrfs, F2FS,
+/// tmpfs, ramfs, squashfs, EROFS. Not those of other machines or programs (NFS, 9P, FUSE), not proc and sysfs, which
+/// change without events, and not overlayfs, whose directories can be changed behind it.
+const LOCAL_FILE_SYSTEMS: [u32; 8] = [
     0xef53,
     0x5846_5342,
     0x9123_683e,
@@ -153,8 +153,7 @@ impl Watch {
 
     fn add(&self, directory: BorrowedFd<'_>) -> Option<i32> {
         use inotify::WatchFlags;
-        let file_system = fstatfs(directory).ok()?.f_type as u32;
-        if !WATCHED_FILE_SYSTEMS.contains(&file_system) {
+        if !is_changed_here_only(directory) {
             return None;
         }
         let changes = WatchFlags::CREATE
@@ -263,6 +262,11 @@ impl Watch {
         self.unwatch(forgotten.iter().map(|it| it.descriptor).collect());
         forgotten.iter().map(|it| it.number).collect()
     }
+}
+
+/// Whether nobody but this kernel changes what is on this file's file system.
+pub(super) fn is_changed_here_only(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|found| LOCAL_FILE_SYSTEMS.contains(&(found.f_type as u32)))
 }
 
 /// Opens what is there by a path, which must lead through no symbolic link; for looking at it only.

@@ -258,6 +258,7 @@ fn guest_of(built: Built, scratch: Scratch) -> Guest {
         is_held: false,
         calls_made: FINISHING_CALL,
         lasting: LastingAnswers::default(),
+        ahead: None,
         signals_received: 0,
         journey: Journey::None,
         memory_follows: false,

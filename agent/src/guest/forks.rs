@@ -119,7 +119,7 @@ impl Stay<'_> {
         if request.is_thread() {
             self.await_return(trap, call, None, Completion::StartThread);
             let header = ToDeputy::StartThread { tid, call, mask };
-            self.channel.send(&header, &[])?;
+            self.tell(&header, &[])?;
         } else {
             self.await_return(trap, call, None, Completion::Fork);
             let header = ToDeputy::Fork {
@@ -129,7 +129,7 @@ impl Stay<'_> {
                 exit_signal: request.exit_signal,
                 mask,
             };
-            self.channel.send(&header, &[])?;
+            self.tell(&header, &[])?;
         }
         Ok(Next::Continue)
     }
@@ -407,6 +407,7 @@ impl Stay<'_> {
             is_held: false,
             calls_made: self.guest.calls_made,
             lasting: LastingAnswers::default(),
+            ahead: None,
             signals_received: 0,
             journey: Journey::None,
             memory_follows: false,

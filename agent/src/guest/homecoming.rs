@@ -113,7 +113,7 @@ impl Stay<'_> {
             monotonic_ns,
             awaits_renewed: returning.is_some(),
         };
-        self.channel.send(&header, &[])?;
+        self.tell(&header, &[])?;
         let kept = match &mut returning {
             Some(returning) => returning.kept(&self.await_renewed()?)?,
             None => Runs::default(),

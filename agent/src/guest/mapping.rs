@@ -145,7 +145,7 @@ impl Stay<'_> {
             object,
             mask,
         };
-        self.channel.send(&header, &[])?;
+        self.tell(&header, &[])?;
         Ok(Next::Continue)
     }
 
@@ -272,7 +272,7 @@ impl Stay<'_> {
             change,
             mask,
         };
-        self.channel.send(&header, &[])?;
+        self.tell(&header, &[])?;
         Ok(Next::Continue)
     }
 
@@ -303,8 +303,7 @@ impl Stay<'_> {
         let lines = lines
             .map(|mapping| MappedLine::of(mapping, guest.files.number_of(mapping)))
             .collect();
-        self.channel
-            .send(&ToDeputy::Mappings { tid, call, lines }, &[])?;
+        self.tell(&ToDeputy::Mappings { tid, call, lines }, &[])?;
         Ok(Next::Continue)
     }
 

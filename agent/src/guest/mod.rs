@@ -3,12 +3,13 @@
 //! [`supervisor`] is the process that serves a guest, and the guests that it forks, on this node. [`clocks`]
 //! compares this node's clocks with home's, [`sandbox`] makes an empty guest in namespaces of its own,
 //! [`build`] turns it into the process that left home. Then begins its [`stay`]: [`filter`] decides which
-//! calls it makes here, [`trap`] handles all others, of which [`lasting`] spares home some, [`portions`] long transfers, [`mapping`] mmap(2) and its
+//! calls it makes here, [`trap`] handles all others, of which [`lasting`] and [`ahead`] spare home some, [`portions`] long transfers, [`mapping`] mmap(2) and its
 //! kin, [`memory_files`] what stands behind the guest's mappings, [`forks`] those that make threads and
 //! processes, [`later`] makes it wait for memory that [`pager`] fills in while it runs, [`signals`] what
 //! home's kernel wants it to hear, [`pending`] what it does not hear at once, [`regulations`] what this
 //! node's kernel has to go by, [`homecoming`] its way back, on which [`returning`] sends memory ahead.
 
+pub mod ahead;
 pub mod arrival;
 pub mod build;
 mod build_threads;

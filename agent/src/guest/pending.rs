@@ -81,8 +81,7 @@ impl Stay<'_> {
         let call = self.next_call();
         self.await_return(trap, call, None, Completion::None);
         let call = Some(call);
-        self.channel
-            .send(&ToDeputy::Mask { tid, call, mask }, &[])?;
+        self.tell(&ToDeputy::Mask { tid, call, mask }, &[])?;
         Ok(Next::Continue)
     }
 
@@ -108,7 +107,7 @@ impl Stay<'_> {
             signals,
             signals_received,
         };
-        self.channel.send(&header, &[])?;
+        self.tell(&header, &[])?;
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl Stay<'_> {
             mask,
             signals_received: self.guest.signals_received,
         };
-        self.channel.send(&header, &payload)?;
+        self.tell(&header, &payload)?;
         Ok(Next::Continue)
     }
 }

@@ -157,8 +157,7 @@ impl Stay<'_> {
             let mask = ptrace::signal_mask(thread)?;
             known.tell_mask(mask);
             let (tid, call) = (known.tid, None);
-            self.channel
-                .send(&ToDeputy::Mask { tid, call, mask }, &[])?;
+            self.tell(&ToDeputy::Mask { tid, call, mask }, &[])?;
             self.guest.run(thread, 0)?;
             return Ok(Next::Continue);
         }

@@ -11,6 +11,7 @@ use crate::sys::signal::SignalSet;
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::migration::ToGuest;
 
+use super::ahead::Received;
 use super::sandbox::Sandbox;
 use super::threads::{FINISHING_CALL, Guest, GuestThread, Journey, ThreadState};
 use super::trouble::Trouble;
@@ -87,11 +88,18 @@ impl Stay<'_> {
 
     /// Home has sent something about the guest.
     pub(super) fn on_message(&mut self, message: Message<ToGuest>) -> Result<Next, Trouble> {
-        let Message { header, payload } = message;
+        let Message {
+            header,
+            mut payload,
+        } = message;
         if matches!(self.guest.journey, Journey::Sent) && !matches!(header, ToGuest::Arrived { .. })
         {
             // On its way before home had heard that the guest is.
             return Ok(Next::Continue);
+        }
+        if !matches!(header, ToGuest::Compared { .. }) {
+            // Whoever has caused it may have changed what was sent before.
+            self.end_ahead()?;
         }
         match header {
             ToGuest::Return {
@@ -101,9 +109,14 @@ impl Stay<'_> {
                 signal,
                 goes_on,
                 lasting,
+                ahead,
             } => {
                 self.guest.lasting.hear(call, result, lasting);
-                self.on_return(tid, call, result, &payload, signal, goes_on)
+                let split = |ahead| Received::split(&ahead, &mut payload);
+                let received = ahead.map(split).transpose()?;
+                let next = self.on_return(tid, call, result, &payload, signal, goes_on);
+                self.guest.ahead = received;
+                next
             }
             ToGuest::AskMappings { tid, call } => self.on_ask_mappings(tid, call),
             ToGuest::ComeHomeFor { tid, call, cause } => self.on_call_home(tid, call, cause),

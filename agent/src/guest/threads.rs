@@ -14,6 +14,7 @@ use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::sys::userfaultfd::Userfaultfd;
 use crate::syscall::Plan;
 
+use super::ahead::Received;
 use super::lasting::LastingAnswers;
 use super::memory_files::MemoryFiles;
 use super::returning::Returning;
@@ -50,6 +51,8 @@ pub struct Guest {
     pub calls_made: u64,
     /// Answers of home that it need not be asked for again.
     pub lasting: LastingAnswers,
+    /// What home has sent of a file before it was asked to.
+    pub ahead: Option<Received>,
     /// `Signal` messages received so far.
     pub signals_received: u64,
     /// Whether it is on its way home.

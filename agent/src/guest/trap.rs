@@ -191,6 +191,9 @@ impl Stay<'_> {
         forward: &Forward,
         completion: Completion,
     ) -> Result<Next, Trouble> {
+        if let Some(result) = self.answer_ahead(trap) {
+            return self.answer(trap, result);
+        }
         let memory = &mut self.guest.memory;
         let mut plan = match syscall::plan(
             trap.number,
@@ -229,7 +232,7 @@ impl Stay<'_> {
             signals_received: self.guest.signals_received,
         };
         self.await_return(trap, call, Some(plan), completion);
-        self.channel.send(&header, &payload)?;
+        self.tell(&header, &payload)?;
         Ok(Next::Continue)
     }
 
@@ -271,8 +274,7 @@ impl Stay<'_> {
         }
         let call = told.has_more_than(mask).then(|| self.next_call());
         let tid = trap.tid;
-        self.channel
-            .send(&ToDeputy::Mask { tid, call, mask }, &[])?;
+        self.tell(&ToDeputy::Mask { tid, call, mask }, &[])?;
         match call {
             None => self.run_here(trap),
             Some(call) => {
@@ -315,7 +317,7 @@ impl Stay<'_> {
             old_at,
             mask,
         };
-        self.channel.send(&header, &[])?;
+        self.tell(&header, &[])?;
         if let Some(known) = self.guest.signal_actions.get_mut(signal as usize - 1) {
             *known = action;
         }
@@ -335,7 +337,7 @@ impl Stay<'_> {
             return self.go_home_for(trap, "its first thread ends before the others".to_owned());
         }
         let status = trap.arguments[0] as i32;
-        self.channel.send(
+        self.tell(
             &ToDeputy::ThreadExit {
                 tid: trap.tid,
                 status,
@@ -351,7 +353,7 @@ impl Stay<'_> {
     fn exit_process(&mut self, trap: &Trap) -> Result<Next, Trouble> {
         let status = trap.arguments[0] as i32;
         self.set_state(trap.thread, ThreadState::Stopped);
-        self.channel.send(
+        self.tell(
             &ToDeputy::Exit {
                 tid: trap.tid,
                 status,

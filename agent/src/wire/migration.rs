@@ -125,6 +125,9 @@ pub enum ToGuest {
         /// The answer lasts until one of these directories is to be forgotten ([`Self::Forget`]); none: it does not.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lasting: Vec<u32>,
+        /// What will probably be read next is behind the output buffers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ahead: Option<Ahead>,
     },
     /// A call that can only be made natively, at home: it has had no effect, come home and make it there.
     ComeHomeFor {
@@ -252,6 +255,21 @@ impl ToGuest {
             | Self::Alive => None,
         }
     }
+}
+
+/// What is sent of a file before the guest has asked for it: at the end of the payload its attributes (`struct stat`), if
+/// it has just been opened, and its contents from the descriptor's offset on. It counts until the guest is told
+/// or says anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The descriptor.
+    pub descriptor: i32,
+    /// How many bytes of its contents.
+    pub bytes: u32,
+    /// The file ends behind them.
+    pub ends: bool,
+    /// Its attributes are there, too.
+    pub has_attributes: bool,
 }
 
 /// What the remote node must know before the process stops.
@@ -429,6 +447,16 @@ pub enum ToDeputy {
         /// Pages were sent before: first home shall say what it has made anew (`Renewed`).
         awaits_renewed: bool,
     },
+    /// The guest has read so much of what it was sent ahead ([`Ahead`]): the descriptor's offset moves on. Sent before
+    /// anything else that it does.
+    Consumed {
+        /// Which guest.
+        pid: i32,
+        /// The descriptor.
+        descriptor: i32,
+        /// How many bytes.
+        bytes: u32,
+    },
     /// What consecutive pages contain, while the guest runs on; the payload is a key and their digests
     /// ([`crate::secure::page_digest`]). Answered by `Compared`.
     Digests {
@@ -502,6 +530,7 @@ impl ToDeputy {
             | Self::Exit { tid, .. } => Some(*tid),
             Self::GuestLost { pid, .. }
             | Self::Usage { pid, .. }
+            | Self::Consumed { pid, .. }
             | Self::Digests { pid, .. }
             | Self::EarlyPages { pid, .. } => Some(*pid),
             Self::Homecoming { image, .. } => Some(image.pid),
