@@ -29,6 +29,7 @@ pub mod entrance;
 pub mod error;
 pub mod fabric;
 pub mod faults;
+pub mod image;
 pub mod lab_port;
 pub mod lines;
 pub mod machine;
@@ -52,6 +53,7 @@ pub mod workload;
 
 pub use cluster::Lab;
 pub use error::LabError;
+pub use image::Image;
 pub use node_handle::NodeHandle;
 pub use options::LabOptions;
 pub use wait::wait_until;

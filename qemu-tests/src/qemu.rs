@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
+use crate::image::Image;
 use crate::ports::hardware_address;
 use crate::relay::RelaySockets;
 use crate::switch::PortId;
@@ -65,12 +66,12 @@ pub enum Boot {
 }
 
 impl Boot {
-    /// The kernel and initramfs that `mkiso.sh` puts into `target` for booting over a network.
+    /// The kernel and initramfs that `mkiso.sh` puts below `target` for booting over a network.
     ///
     /// # Errors
     /// When they were not built.
-    pub fn built_kernel(target: &Path) -> Result<Self, LabError> {
-        Self::built_in(&target.join("netboot"), "./mkiso.sh")
+    pub fn built_kernel(target: &Path, image: Image) -> Result<Self, LabError> {
+        Self::built_in(&image.netboot(target), image.command())
     }
 
     /// The same with Debian's older kernel, which `qemu-tests/run` has built.
@@ -86,8 +87,8 @@ impl Boot {
     fn built_in(directory: &Path, command: &str) -> Result<Self, LabError> {
         Ok(Self::Kernel {
             // Uncompressed: it starts three seconds faster under emulation.
-            kernel: built(directory, "vmlinux", command)?,
-            initramfs: built(directory, "initramfs.img", command)?,
+            kernel: built(&directory.join("vmlinux"), command)?,
+            initramfs: built(&directory.join("initramfs.img"), command)?,
         })
     }
 
@@ -97,6 +98,7 @@ impl Boot {
     /// When it was not built, or the firmware is not installed.
     pub fn built_image(
         target: &Path,
+        image: Image,
         medium: Medium,
         firmware: Firmware,
     ) -> Result<Self, LabError> {
@@ -108,15 +110,14 @@ impl Boot {
             });
         }
         Ok(Self::Image {
-            image: built(target, "limosa.iso", "./mkiso.sh")?,
+            image: built(&image.iso(target), image.command())?,
             medium,
             firmware,
         })
     }
 }
 
-fn built(directory: &Path, name: &str, command: &str) -> Result<PathBuf, LabError> {
-    let path = directory.join(name);
+fn built(path: &Path, command: &str) -> Result<PathBuf, LabError> {
     path.canonicalize().map_err(|error| LabError::Missing {
         what: format!("{} ({error})", path.display()),
         remedy: format!("build it by {command}"),

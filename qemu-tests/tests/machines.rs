@@ -1,6 +1,7 @@
 //! The real image, booted in virtual machines: it joins by itself, and programs travel between machines.
 //!
-//! Needs what `./mkiso.sh` builds: `target/limosa.iso`, `target/netboot` and `cluster.key`.
+//! Needs what `./mkiso.sh` builds: `target/limosa.iso`, `target/netboot` and `cluster.key`. With
+//! `LIMOSA_IMAGE=trimmed` in the environment the image of `./mkiso.sh --kernel trimmed` is tested.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use lab::dhcp::{DhcpServer, Lease};
 use lab::qemu::{Boot, Firmware, Medium};
-use lab::{Lab, LabOptions, NodeHandle, wait_until};
+use lab::{Image, Lab, LabOptions, NodeHandle, wait_until};
 use serde_json::Value;
 use support::job::{Job, run_natively};
 use support::programs::{Linkage, c_program};
@@ -40,6 +41,11 @@ fn repository() -> PathBuf {
         .to_owned()
 }
 
+/// The image that is tested.
+fn image() -> Image {
+    std::env::var("LIMOSA_IMAGE").map_or(Image::Stock, |word| built(word.parse()))
+}
+
 fn built<T>(built: Result<T, lab::LabError>) -> T {
     built.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -49,6 +55,7 @@ fn image_joins(medium: Medium, firmware: Firmware) {
     let _alone = alone();
     let boot = built(Boot::built_image(
         &repository().join("target"),
+        image(),
         medium,
         firmware,
     ));
@@ -83,7 +90,7 @@ fn the_image_as_a_usb_stick_under_uefi_joins_the_cluster_of_its_key() {
 }
 
 fn machines(count: usize) -> Lab {
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions::machines(count, &boot));
     wait_for_meeting(&lab, BOOT_TIMEOUT);
     lab
@@ -112,7 +119,7 @@ fn three_machines_find_each_other_without_dhcp_and_notice_when_one_is_unplugged_
 
 /// A namespace node n1 and a machine n2 that boots kernel and initramfs, which have met.
 fn one_machine() -> Lab {
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         ..LabOptions::namespaces(2)
@@ -208,7 +215,7 @@ fn a_machine_without_a_key_asks_for_it_on_its_console() {
     let _alone = alone();
     let key = repository().join("cluster.key");
     // Kernel and initramfs alone have no key in them.
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         key: Some(key.clone()),
@@ -239,7 +246,7 @@ fn a_machine_leaves_the_disk_of_its_pc_alone() {
     let disk = directory.join("disk");
     let contents: Vec<u8> = (0..=255_u8).cycle().take(1 << 20).collect();
     std::fs::write(&disk, &contents).unwrap();
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         disks: [("n2".into(), disk.clone())].into(),
@@ -267,7 +274,7 @@ fn a_machine_leaves_the_disk_of_its_pc_alone() {
 #[test]
 fn a_machine_with_another_key_stays_out_and_both_sides_say_why() {
     let _alone = alone();
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         strangers: ["n3".into()].into(),
         ..LabOptions::machines(3, &boot)
@@ -312,7 +319,7 @@ fn programs_travel_between_an_older_and_a_newer_kernel_both_ways() {
     let _alone = alone();
     let target = repository().join("target");
     let older = built(Boot::built_stable_kernel(&target));
-    let newer = built(Boot::built_kernel(&target));
+    let newer = built(Boot::built_kernel(&target, image()));
     let lab = start(&LabOptions {
         machines: [("n1".into(), older), ("n2".into(), newer)].into(),
         ..LabOptions::namespaces(3)
@@ -398,7 +405,7 @@ fn an_older_cpu_is_refused_by_name_of_what_it_lacks_and_a_program_with_a_baselin
     let _alone = alone();
     let program = [c_program("compute", Linkage::Dynamic)];
     let native = run_natively(&program, b"xx");
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         cpus: [("n2".into(), "Nehalem".into())].into(),

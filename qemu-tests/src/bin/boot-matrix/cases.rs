@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use lab::LabOptions;
 use lab::error::LabError;
 use lab::qemu::{Boot, CARD_DEFAULT, CPU_DEFAULT, Firmware, Medium};
+use lab::{Image, LabOptions};
 
 /// What makes a machine start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ impl Case {
 }
 
 /// The node that boots others.
-pub(crate) fn boot_server(target: &Path) -> Result<Case, LabError> {
-    let boot = Boot::built_image(target, Medium::Cd, Firmware::Bios)?;
+pub(crate) fn boot_server(target: &Path, image: Image) -> Result<Case, LabError> {
+    let boot = Boot::built_image(target, image, Medium::Cd, Firmware::Bios)?;
     Ok(Case {
         parameters: "limosa.netboot=dhcp,hand-out-key",
         ..Case::new("the boot server", boot)
@@ -67,15 +67,15 @@ pub(crate) fn boot_server(target: &Path) -> Result<Case, LabError> {
 }
 
 /// All machines, in the order in which they are booted.
-pub(crate) fn all(target: &Path) -> Result<Vec<Case>, LabError> {
+pub(crate) fn all(target: &Path, image: Image) -> Result<Vec<Case>, LabError> {
     let mut cases = Vec::new();
     for (firmware, under) in [(Firmware::Bios, "BIOS"), (Firmware::Uefi, "UEFI")] {
         for (medium, plugged) in [(Medium::Cd, "CD"), (Medium::Usb, "USB stick")] {
-            let boot = Boot::built_image(target, medium, firmware)?;
+            let boot = Boot::built_image(target, image, medium, firmware)?;
             cases.push(Case::new(&format!("{under}, {plugged}"), boot));
         }
     }
-    let kernel = Boot::built_kernel(target)?;
+    let kernel = Boot::built_kernel(target, image)?;
     let of_kernel = |name: String| Case {
         has_key: false,
         ..Case::new(&name, kernel.clone())

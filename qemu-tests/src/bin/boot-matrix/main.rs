@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 use lab::error::LabError;
-use lab::{Lab, LabOptions, NodeHandle, wait_until};
+use lab::{Image, Lab, LabOptions, NodeHandle, wait_until};
 
 use cases::{Case, Start};
 
@@ -35,7 +35,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// Boots the image in machines of many kinds and prints how long each took to join.
 #[derive(FromArgs)]
 #[argh(
-    example = "qemu-tests/boot-matrix\nqemu-tests/boot-matrix --only uefi\nqemu-tests/boot-matrix --room\nqemu-tests/boot-matrix --pictures image/pictures"
+    example = "qemu-tests/boot-matrix\nqemu-tests/boot-matrix --only UEFI --image trimmed\nqemu-tests/boot-matrix --room\nqemu-tests/boot-matrix --pictures image/pictures"
 )]
 struct Arguments {
     /// only cases with this in their names
@@ -47,6 +47,9 @@ struct Arguments {
     /// takes pictures of screens instead, into this directory (of the README: image/pictures)
     #[argh(option)]
     pictures: Option<PathBuf>,
+    /// which image, by its kernel: stock or trimmed (default: stock)
+    #[argh(option, default = "Image::Stock")]
+    image: Image,
     /// where mkiso.sh has put the image (default: target of the working directory)
     #[argh(option, default = "PathBuf::from(\"target\")")]
     target: PathBuf,
@@ -94,7 +97,7 @@ fn matrix(arguments: &Arguments) -> Result<bool, LabError> {
             all_joined = false;
         }
     };
-    for case in &cases::all(&arguments.target)? {
+    for case in &cases::all(&arguments.target, arguments.image)? {
         row(&case.name, &|| match case.start {
             Start::ByItself => by_itself(arguments, case),
             Start::ByNetwork => by_network(arguments, case),
@@ -139,7 +142,7 @@ fn by_itself(arguments: &Arguments, case: &Case) -> Result<Duration, LabError> {
 /// Brings up n2, a node that boots others; n3 and so on are off.
 fn with_boot_server(arguments: &Arguments, clients: &[&Case]) -> Result<Lab, LabError> {
     let mut options = lab_options(&arguments.key, 2 + clients.len());
-    cases::boot_server(&arguments.target)?.add_to(&mut options, "n2");
+    cases::boot_server(&arguments.target, arguments.image)?.add_to(&mut options, "n2");
     for (case, number) in clients.iter().zip(3..) {
         case.add_to(&mut options, &format!("n{number}"));
     }
@@ -183,7 +186,7 @@ fn by_network(arguments: &Arguments, case: &Case) -> Result<Duration, LabError> 
 
 /// One machine from the ISO boots five at once; then a job is spread over all six.
 fn room(arguments: &Arguments) -> Result<bool, LabError> {
-    let cases = cases::all(&arguments.target)?;
+    let cases = cases::all(&arguments.target, arguments.image)?;
     let by_network = |firmware: &str| {
         let mut cases = cases.iter();
         cases.find(|case| case.start == Start::ByNetwork && case.name.contains(firmware))

@@ -24,7 +24,12 @@ pub(crate) fn take(arguments: &Arguments, directory: &Path) -> Result<(), LabErr
 
 /// n2 boots from the ISO beside namespaces.
 fn beside_namespaces(arguments: &Arguments) -> Result<LabOptions, LabError> {
-    let boot = Boot::built_image(&arguments.target, Medium::Cd, Firmware::Bios)?;
+    let boot = Boot::built_image(
+        &arguments.target,
+        arguments.image,
+        Medium::Cd,
+        Firmware::Bios,
+    )?;
     Ok(LabOptions {
         machines: [("n2".into(), boot)].into(),
         ..lab_options(&arguments.key, 3)
@@ -95,7 +100,7 @@ fn picture_of(
 
 /// What the serial line of a node says that has no key, until it asks for one.
 fn without_key(arguments: &Arguments) -> Result<String, LabError> {
-    let boot = Boot::built_kernel(&arguments.target)?;
+    let boot = Boot::built_kernel(&arguments.target, arguments.image)?;
     let lab = Lab::start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         ..lab_options(&arguments.key, 2)

@@ -20,7 +20,7 @@ pub(crate) const ALL: [(&str, Situation); 3] = [
 ];
 
 fn machine(arguments: &Arguments) -> Result<LabOptions, LabError> {
-    let boot = Boot::built_kernel(&arguments.target)?;
+    let boot = Boot::built_kernel(&arguments.target, arguments.image)?;
     Ok(LabOptions {
         machines: [("n2".into(), boot)].into(),
         baked_key: false,
@@ -29,7 +29,7 @@ fn machine(arguments: &Arguments) -> Result<LabOptions, LabError> {
 }
 
 fn eight_at_once(arguments: &Arguments) -> Result<Duration, LabError> {
-    let boot = Boot::built_kernel(&arguments.target)?;
+    let boot = Boot::built_kernel(&arguments.target, arguments.image)?;
     let started = Instant::now();
     let lab = Lab::start(&LabOptions {
         memory_mib: Some(128),

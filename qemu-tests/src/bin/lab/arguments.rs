@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use argh::FromArgs;
+use lab::Image;
 
 /// A cluster on this machine: nodes that are namespaces or virtual machines, joined by a switch
 /// that loses, delays and cuts off what you tell it to.
@@ -57,6 +58,9 @@ pub(crate) struct Up {
     /// what virtual machines boot: kernel, cd, usb, uefi-cd or uefi-usb (default: kernel)
     #[argh(option, default = "String::from(\"kernel\")")]
     pub(crate) boot: String,
+    /// which image, by its kernel: stock or trimmed (default: stock)
+    #[argh(option, default = "Image::Stock")]
+    pub(crate) image: Image,
     /// memory of each virtual machine in MiB
     #[argh(option)]
     pub(crate) memory: Option<u32>,

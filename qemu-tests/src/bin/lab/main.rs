@@ -83,7 +83,7 @@ fn bring_up(up: &Up) -> Result<(), LabError> {
     });
     let owner = owner.transpose()?;
     let machines = if up.vm {
-        let boot = boot_of(&up.boot, &up.target)?;
+        let boot = boot_of(up)?;
         (1..=up.nodes)
             .map(|number| (format!("n{number}"), boot.clone()))
             .collect()
@@ -120,11 +120,11 @@ fn bring_up(up: &Up) -> Result<(), LabError> {
     ))
 }
 
-fn boot_of(word: &str, target: &std::path::Path) -> Result<Boot, LabError> {
-    if word == "kernel" {
-        return Boot::built_kernel(target);
+fn boot_of(up: &Up) -> Result<Boot, LabError> {
+    if up.boot == "kernel" {
+        return Boot::built_kernel(&up.target, up.image);
     }
-    let (firmware, medium) = match word {
+    let (firmware, medium) = match &*up.boot {
         "cd" => (Firmware::Bios, Medium::Cd),
         "usb" => (Firmware::Bios, Medium::Usb),
         "uefi-cd" => (Firmware::Uefi, Medium::Cd),
@@ -135,7 +135,7 @@ fn boot_of(word: &str, target: &std::path::Path) -> Result<Boot, LabError> {
             )));
         }
     };
-    Boot::built_image(target, medium, firmware)
+    Boot::built_image(&up.target, up.image, medium, firmware)
 }
 
 /// Waits until every node sees all of them alive. Should that fail, the lab is taken down again.

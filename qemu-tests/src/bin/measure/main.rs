@@ -23,7 +23,7 @@ use lab::error::LabError;
 use lab::machine;
 use lab::programs::Programs;
 use lab::qemu::{Boot, Firmware, Medium};
-use lab::{Lab, LabOptions};
+use lab::{Image, Lab, LabOptions};
 
 use report::{Measurement, Report, Value};
 use usage::{Usage, usage};
@@ -55,6 +55,9 @@ struct Arguments {
     /// do not boot the image
     #[argh(switch)]
     no_boot: bool,
+    /// which image, by its kernel: stock or trimmed (default: stock)
+    #[argh(option, default = "Image::Stock")]
+    image: Image,
     /// where mkiso.sh has put the image (default: target of the working directory)
     #[argh(option, default = "PathBuf::from(\"target\")")]
     target: PathBuf,
@@ -109,21 +112,18 @@ fn measure(arguments: &Arguments) -> Result<Report, LabError> {
 fn sizes(arguments: &Arguments) -> Result<Vec<Measurement>, LabError> {
     let limosa = Programs::find(None)?.limosa;
     let init = limosa.with_file_name("init");
-    let target = &arguments.target;
+    let (target, image) = (&arguments.target, arguments.image);
+    let netboot = image.netboot(target);
     let files = [
         ("limosa_bytes", "limosa", limosa),
         ("init_bytes", "/init", init),
-        ("iso_bytes", "ISO", target.join("limosa.iso")),
+        ("iso_bytes", "ISO", image.iso(target)),
         (
             "initramfs_bytes",
             "initramfs, both binaries and drivers in it",
-            target.join("netboot/initramfs.img"),
+            netboot.join("initramfs.img"),
         ),
-        (
-            "kernel_bytes",
-            "kernel (Debian's)",
-            target.join("netboot/vmlinuz"),
-        ),
+        ("kernel_bytes", "kernel", netboot.join("vmlinuz")),
     ];
     let measurements = files.into_iter().map(|(name, what, path)| Measurement {
         name,
@@ -217,7 +217,12 @@ fn boot_to_joined(arguments: &Arguments) -> Result<Measurement, LabError> {
     let value = if arguments.no_boot {
         Value::Missing("left out by --no-boot".into())
     } else {
-        match Boot::built_image(&arguments.target, Medium::Cd, Firmware::Bios) {
+        match Boot::built_image(
+            &arguments.target,
+            arguments.image,
+            Medium::Cd,
+            Firmware::Bios,
+        ) {
             Ok(boot) => Value::Seconds(boot_image(boot, &arguments.key)?.as_secs_f64()),
             Err(error) => Value::Missing(error.to_string()),
         }
