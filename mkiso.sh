@@ -25,7 +25,9 @@ usage() {
 		  --name-prefix TEXT  nodes are called TEXT-3fa2 (default: limosa)
 		  --include DIR       add the files of DIR to every node's root, as seen from /
 		  --ssh-key FILE      an SSH server on every node; who has this key's other half is root there
-		  --kernel K          auto (default), backports or stable: which of Debian 12's kernels
+		  --kernel K          auto (default), backports or stable: which of Debian 12's kernels; trimmed: a small
+		                      one, compiled from Debian's source (the first time takes long). It makes
+		                      target/limosa-trimmed.iso and target/netboot-trimmed
 		  --netboot           make only the netboot files
 		  --into DIR          where the netboot files go (default: target/netboot)
 		  --help
@@ -39,7 +41,7 @@ fail() {
 # A file as named by the caller, who may have been in another directory.
 named() { (cd "$here" && realpath "$1"); }
 
-what=iso key=cluster.key open='' kernel=auto netboot=target/netboot prefix='' include=- ssh_key=-
+what=iso key=cluster.key open='' kernel=auto netboot='' prefix='' include=- ssh_key=-
 while (($#)); do
 	case $1 in
 	--key | --kernel | --into | --name-prefix | --include | --ssh-key)
@@ -67,6 +69,10 @@ done
 [[ $prefix =~ ^([A-Za-z0-9][A-Za-z0-9._-]{0,57})?$ ]] || fail "--name-prefix '$prefix' is no beginning of a host name"
 
 binaries=target/x86_64-unknown-linux-gnu/release
+suffix=''
+[[ $kernel != trimmed ]] || suffix=-trimmed
+netboot=${netboot:-target/netboot$suffix}
+[[ $what != demo || $netboot == target/netboot ]] || fail "the demo boots the stock image, from target/netboot"
 # One cache for each choice of kernel, so that building with one does not throw away what another fetched.
 cache=target/image-cache
 [[ $kernel == auto ]] || cache+=-$kernel
@@ -80,12 +86,13 @@ if [[ $what == package ]]; then
 	exec ls -l target/limosa_*.deb target/limosa-*.tar.gz
 fi
 
-image/tools.sh "$what"
+image/tools.sh "$what" "$kernel"
 packages=(--package limosa --package limosa-initramfs)
 [[ $what != demo ]] || packages+=(--package limosa-qemu-tests)
 cargo build --release "${packages[@]}"
 image/fetch.sh $cache "$kernel"
 [[ $ssh_key == - ]] || image/fetch-ssh.sh $cache
+[[ $kernel != trimmed ]] || image/kernel/build.sh $cache
 image/kernel.sh $cache
 
 if [[ $key == cluster.key && ! -e $key ]]; then
@@ -110,7 +117,7 @@ image/initramfs.sh $cache $binaries/init $binaries/limosa $netboot/initramfs.img
 image/cluster.sh $cache "$key" "${parameters# }" "$include" "$ssh_key" $netboot/cluster.img
 image/efi.sh $cache $netboot
 if [[ $what == iso ]]; then
-	image/iso.sh $netboot target/limosa.iso
+	image/iso.sh $netboot target/limosa$suffix.iso
 fi
 image/sizes.sh target $binaries
 if [[ $what == demo ]]; then

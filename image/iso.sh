@@ -8,7 +8,8 @@
 #   UEFI, CD       El Torito EFI image: the small FAT file system below
 #   UEFI, USB      the same as a GPT partition of type EFI system
 #
-# Smaller than grub-mkrescue's and, with one date and fixed ids, the same bytes every time.
+# Smaller than grub-mkrescue's and, with one date and fixed ids, the same bytes every time. Nobody reads ahead over
+# the end of a medium that is read by boot loaders only, so it is not padded.
 set -euo pipefail
 
 netboot=$1 output=$2
@@ -47,7 +48,7 @@ find "$tree/iso" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
 stamp=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S00)
 xorriso -report_about WARNING -as mkisofs -o "$output.part" -V LIMOSA -r \
 	--modification-date="$stamp" --gpt_disk_guid "4c494d4f-5341-4000-8000-000000000001" \
-	--grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
+	-no-pad --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
 	-b boot/grub/bios.img -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
 	-eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot \
 	-append_partition 2 0xef "$esp" -appended_part_as_gpt \

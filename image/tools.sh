@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes sure that the programs that build the image are there: image/tools.sh [demo]
+# Makes sure that the programs that build the image are there: image/tools.sh WHAT KERNEL, as mkiso.sh knows them
 # Root on a Debian gets what is missing by apt; anybody else is told the exact line.
 set -euo pipefail
 
@@ -15,6 +15,10 @@ declare -A package_of_file=(
 )
 if [[ ${1-} == demo ]]; then
 	package_of[qemu-system-x86_64]=qemu-system-x86
+fi
+if [[ ${2-} == trimmed ]]; then
+	package_of+=([make]=make [flex]=flex [bison]=bison [bc]=bc [perl]=perl)
+	package_of_file[/usr/include/libelf.h]=libelf-dev
 fi
 
 # depmod and its like live where an ordinary user's PATH does not look.
