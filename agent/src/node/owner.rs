@@ -50,10 +50,10 @@ impl Agent {
         self.make_room();
     }
 
-    /// Threads that want a CPU at this moment, without those of guests.
+    /// Threads that want a CPU at this moment, without those of guests and of the supervisors that serve them.
     fn runnable_but_for_guests(&self) -> Option<f64> {
         let all = Meter::runnable()?;
-        let guests = self.guest_processes().into_iter();
+        let guests = self.supervised().into_iter();
         let threads = guests.flat_map(|pid| tasks::read(pid).unwrap_or_default());
         // A thread can end while it is looked at.
         let runs = |tid: &u32| stat::read(*tid).is_ok_and(|stat| stat.state == State::Running);
@@ -72,13 +72,18 @@ impl Agent {
         self.send_home(|role, ward| role == Role::Guest && (all || leave.contains(&ward)));
     }
 
+    /// Supervisors, guests, and what these have forked.
+    fn supervised(&self) -> Vec<u32> {
+        let cgroups = self.jobs.cgroups();
+        let supervised = cgroups.and_then(|cgroups| cgroups.supervised().ok());
+        supervised.unwrap_or_default()
+    }
+
     /// The guests, as processes of this kernel, and what they have forked; none where the kernel keeps no account of them.
     fn guest_processes(&self) -> Vec<u32> {
         let supervisors = self.supervisors.iter();
         let supervisors: Vec<u32> = supervisors.map(|(_, s)| s.supervisor_pid).collect();
-        let cgroups = self.jobs.cgroups();
-        let family = cgroups.and_then(|cgroups| cgroups.supervised().ok());
-        let mut guests = family.unwrap_or_default();
+        let mut guests = self.supervised();
         guests.retain(|pid| !supervisors.contains(pid));
         guests.truncate(PROCESSES_BALANCED_MAX);
         guests
