@@ -8,6 +8,9 @@ const SHOWS_AFTER_SECONDS: f64 = 1.5;
 /// From so much work of its own for each CPU on, a node is its owner's.
 const OWNER_WORKS: f64 = 0.5;
 
+/// A node that has so much more load than a home thought, and no free CPU, lets its process not in.
+const MORE_THAN_THOUGHT: f64 = 0.5;
+
 /// Lets guests in that balancers send: as many at once as there are free CPUs, and on a busy node one at a time. What a
 /// person sends is not counted.
 ///
@@ -20,14 +23,18 @@ pub struct Door {
 }
 
 impl Door {
-    /// Whether one more may come in to a node with so many CPUs and this load; counts it if so.
-    pub fn admit(&mut self, now: Duration, cpus: u16, load: f64) -> bool {
+    /// Whether one more may come in to a node with so many CPUs and this load; counts it if so. Its home has counted on the
+    /// load `counted_on`, with it: where it is more, there may be a better place.
+    pub fn admit(&mut self, now: Duration, cpus: u16, load: f64, counted_on: f64) -> bool {
         let cpus = f64::from(cpus.max(1));
         let passed = now.saturating_sub(self.at).as_secs_f64();
         let shows = passed * cpus / SHOWS_AFTER_SECONDS;
         self.unseen -= self.unseen.clamp(-shows, shows);
         self.at = self.at.max(now);
-        let open = self.unseen + 1.0 <= (cpus - load).max(1.0);
+        let most = cpus.max(counted_on + MORE_THAN_THOUGHT);
+        // A load that is no number exceeds nothing.
+        let excess = (load + self.unseen + 1.0 - most).max(0.0);
+        let open = excess == 0.0 && self.unseen + 1.0 <= (cpus - load).max(1.0);
         if open {
             self.unseen += 1.0;
         }
@@ -83,7 +90,9 @@ mod tests {
         let mut door = Door::default();
         let admitted = |door: &mut Door, second, load| {
             let now = Duration::from_secs(second);
-            (0..100).filter(|_| door.admit(now, 4, load)).count()
+            (0..100)
+                .filter(|_| door.admit(now, 4, load, f64::INFINITY))
+                .count()
         };
         assert_eq!(admitted(&mut door, 50, 0.0), 4);
         assert_eq!(admitted(&mut door, 50, 0.0), 0);
@@ -98,6 +107,18 @@ mod tests {
         // A clock that goes back lets nobody in.
         assert_eq!(admitted(&mut door, 1, 3.0), 0);
         assert_eq!(admitted(&mut door, 90, f64::NAN), 1);
+    }
+
+    #[test]
+    fn who_counts_on_a_free_cpu_does_not_come_in_where_there_is_none() {
+        let admitted = |load, counted_on| {
+            let mut door = Door::default();
+            door.admit(Duration::from_secs(50), 2, load, counted_on)
+        };
+        assert!(admitted(1.0, 1.0));
+        assert!(!admitted(2.0, 1.0) && !admitted(4.0, 3.0));
+        assert!(admitted(4.0, 5.0));
+        assert!(!admitted(4.0, f64::NAN));
     }
 
     #[test]

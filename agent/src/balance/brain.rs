@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use super::market::{Market, has_room, rate, reserve_mib};
 use super::memory::Memory;
 use super::vector::LoadVector;
+use crate::load::lives::Known;
 use crate::wire::supervisor::NodeId;
 
 /// CPU time that a process must be expected to use yet to be moved, in seconds: twice what a move takes.
@@ -54,8 +55,14 @@ const CALL_SECONDS: f64 = 0.000_2;
 /// Load below which a process is not worth moving: it mostly waits.
 const RUNNABLE_MIN: f64 = 0.3;
 
+/// Nodes that a program is sent to at its start, one after the other, until one lets it in.
+pub const PLACES_TRIED: usize = 8;
+
 /// Cheapest nodes that are looked at for each process.
 const CHEAPEST: usize = 12;
+
+/// What was heard of a node so many seconds ago counts as if it were twice as dear: others have heard it, too.
+const STALE_SECONDS: f64 = 10.0;
 
 /// Where a process is, or is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +132,8 @@ pub struct Input<'a> {
     /// This node; its load is that of all that runs here, and its free memory counts that of processes that have left,
     /// or are about to, as free.
     pub home: LoadVector,
+    /// How long ago it was looked at.
+    pub home_age: Duration,
     /// Whether processes may leave home: not while it is told to keep them.
     pub may_leave: bool,
     /// The other nodes that are there.
@@ -200,12 +209,16 @@ struct Board {
 impl Board {
     fn set_up(now: Duration, memory: &Memory, random: &mut SmallRng, input: &Input<'_>) -> Board {
         let (mut home, mut nodes) = (input.home, input.nodes.to_vec());
+        nodes.sort_unstable_by_key(|there| there.node);
         for expected in memory.expected(now) {
             let (vector, age) = match expected.node {
-                None => (&mut home, Duration::ZERO),
-                Some(node) => match nodes.iter_mut().find(|there| there.node == node) {
-                    Some(there) => (&mut there.vector, there.age),
-                    None => continue,
+                None => (&mut home, input.home_age),
+                Some(node) => match nodes.binary_search_by_key(&node, |there| there.node) {
+                    Ok(place) => {
+                        let there = &mut nodes[place];
+                        (&mut there.vector, there.age)
+                    }
+                    Err(_) => continue,
                 },
             };
             if expected.is_hidden(now.saturating_sub(age)) {
@@ -216,8 +229,8 @@ impl Board {
         let mut costs: Vec<f64> = Vec::new();
         let mut cheapest: Vec<usize> = Vec::new();
         for (index, there) in nodes.iter().enumerate() {
-            let cost = market.cost_of(&there.vector, 1.0, 0) * chance(random);
-            if !there.vector.closed && memory.trusts(now, there.node) {
+            let cost = market.cost_of(&there.vector, 1.0, 0) * doubtful(there, random);
+            if !there.vector.closed && memory.trusts(now, there.node, there.age) {
                 let place = costs.partition_point(|other| *other <= cost);
                 costs.insert(place, cost);
                 cheapest.insert(place, index);
@@ -235,8 +248,8 @@ impl Board {
         match place {
             Place::Home => Some(&self.home),
             Place::Away(node) => {
-                let found = self.nodes.iter().find(|there| there.node == node);
-                found.map(|there| &there.vector)
+                let found = self.nodes.binary_search_by_key(&node, |there| there.node);
+                found.ok().map(|place| &self.nodes[place].vector)
             }
         }
     }
@@ -246,11 +259,10 @@ impl Board {
         for (place, sign) in [(process.place, -1.0), (to, 1.0)] {
             let vector = match place {
                 Place::Home => Some(&mut self.home),
-                Place::Away(node) => self
-                    .nodes
-                    .iter_mut()
-                    .find(|there| there.node == node)
-                    .map(|there| &mut there.vector),
+                Place::Away(node) => {
+                    let found = self.nodes.binary_search_by_key(&node, |there| there.node);
+                    found.ok().map(|place| &mut self.nodes[place].vector)
+                }
             };
             if let Some(vector) = vector {
                 if sign > 0.0 {
@@ -281,8 +293,10 @@ fn arrive(vector: &mut LoadVector, load: f64, memory_mib: u32) {
 }
 
 /// Nodes that cost nearly the same are in no order: else all homes that hear of the same idle node would choose it.
-fn chance(random: &mut SmallRng) -> f64 {
-    0.9 + 0.2 * random.random::<f64>()
+/// And of a node that was said to be idle some seconds ago it is less likely that it still is.
+fn doubtful(there: &Neighbour, random: &mut SmallRng) -> f64 {
+    let chance = 0.9 + 0.2 * random.random::<f64>();
+    chance * (1.0 + there.age.as_secs_f64() / STALE_SECONDS)
 }
 
 /// A move that could be made, and the seconds that it gains.
@@ -320,7 +334,10 @@ impl Brain {
             let process = &processes[index];
             let way = (process.place.node(), to.node());
             let weight = (process.runnable, process.memory_mib);
-            brain.memory.ordered(now, process.pid, way, weight);
+            let load_there = board.at(to).map_or(0.0, LoadVector::load) + process.runnable;
+            brain
+                .memory
+                .ordered(now, process.pid, way, weight, load_there);
             brain.ordered.push(now);
             board.carry_out(process, to);
         };
@@ -351,8 +368,8 @@ impl Brain {
 
     /// What has ended on another node is missed there before its load shows it.
     fn note_ends(&mut self, now: Duration, processes: &[Process], lives: impl Fn(u32) -> bool) {
-        for &(_, node, load) in self.away.iter().filter(|(pid, ..)| !lives(*pid)) {
-            self.memory.expect(now, Some(node), -load, 0);
+        for &(pid, node, load) in self.away.iter().filter(|(pid, ..)| !lives(*pid)) {
+            self.memory.expect(now, pid, Some(node), (-load, 0));
         }
         let away = processes.iter().filter_map(|process| {
             let node = process.place.node()?;
@@ -417,11 +434,10 @@ impl Brain {
             let goes = life_seconds(process, to, there, there.load() + process.runnable)
                 + journeys * journey;
             let gain_seconds = stays - goes;
-            let clear = stays >= GAIN * goes && gain_seconds >= GAIN_SECONDS_MIN;
             let better = best
                 .as_ref()
                 .is_none_or(|best| gain_seconds > best.gain_seconds);
-            if clear && better {
+            if is_clear_gain(stays, goes) && better {
                 best = Some(Proposal {
                     process: index,
                     to,
@@ -447,56 +463,77 @@ impl Brain {
         best
     }
 
-    /// Where a program should run that is about to be executed, and is expected to use so much CPU time, in seconds of
-    /// the reference machine; counts as sent there. `pid` may have a past, if it was another program before. The nodes are
-    /// those that its job may use.
+    /// Where a program should run that is about to be executed; counts as sent there. `known` is what programs of its
+    /// name are like, if any. `pid` may have a past, if it was another program before. The nodes are those that its job
+    /// may use.
+    ///
+    /// While home has a free CPU only a program leaves that is known to gain by it clearly.
     pub fn place(
         &mut self,
         now: Duration,
         pid: u32,
-        rest_seconds: f64,
+        known: Option<Known>,
         input: &Input<'_>,
     ) -> Place {
         let board = Board::set_up(now, &self.memory, &mut self.random, input);
+        let home = &board.home;
+        let busy = home.load() + 1.0 > f64::from(home.cpus);
         let program = Process {
             pid,
             job: 0,
             place: Place::Home,
             movable: true,
-            rest_seconds,
+            rest_seconds: known.map_or(LIFE_SECONDS_AT_START, |known| known.life_seconds),
             runnable: 1.0,
             memory_mib: 0,
-            calls_per_cpu_second: 0.0,
+            calls_per_cpu_second: known.map_or(0.0, |known| known.calls_per_cpu_second),
         };
-        let home = &board.home;
-        let busy = home.load() + 1.0 > f64::from(home.cpus);
-        let mut chosen = Place::Home;
-        if busy && input.may_leave && rest_seconds >= REST_SECONDS_MIN {
-            let stays = life_seconds(&program, Place::Home, home, home.load() + 1.0);
-            let goes = |there: &LoadVector| {
-                MOVE_SECONDS + life_seconds(&program, Place::Home, there, there.load() + 1.0)
-            };
-            let open = board.cheapest.iter().map(|&i| &board.nodes[i]);
-            let best = open
-                .filter(|there| {
-                    has_room(&there.vector, 0) && self.memory.may_go(now, pid, there.node)
-                })
-                // Any of those that are as good: whoever decides at this moment chooses among the same.
-                .map(|there| (goes(&there.vector) * chance(&mut self.random), there))
-                .min_by(|(one, _), (other, _)| one.total_cmp(other))
-                .map(|(_, there)| there);
-            if let Some(there) = best
-                && stays > goes(&there.vector)
-            {
-                chosen = Place::Away(there.node);
+        let may_leave = input.may_leave
+            && (busy || known.is_some())
+            && program.rest_seconds >= REST_SECONDS_MIN;
+        let chosen = may_leave
+            .then(|| self.best_start(now, &program, &board, busy))
+            .flatten();
+        match chosen {
+            None => self.memory.expect(now, pid, None, (1.0, 0)),
+            Some(there) => {
+                let load_there = there.vector.load() + 1.0;
+                let way = (None, Some(there.node));
+                self.memory.ordered(now, pid, way, (1.0, 0), load_there);
             }
         }
-        match chosen {
-            Place::Home => self.memory.expect(now, None, 1.0, 0),
-            Place::Away(node) => self.memory.ordered(now, pid, (None, Some(node)), (1.0, 0)),
-        }
-        chosen
+        chosen.map_or(Place::Home, |there| Place::Away(there.node))
     }
+
+    fn best_start<'a>(
+        &mut self,
+        now: Duration,
+        program: &Process,
+        board: &'a Board,
+        busy: bool,
+    ) -> Option<&'a Neighbour> {
+        let lives = |place: Place, there: &LoadVector| {
+            life_seconds(program, place, there, there.load() + 1.0)
+        };
+        let goes = |there: &Neighbour| MOVE_SECONDS + lives(Place::Away(there.node), &there.vector);
+        let open = board.cheapest.iter().map(|&i| &board.nodes[i]);
+        let suits = |there: &&Neighbour| {
+            has_room(&there.vector, 0) && self.memory.may_go(now, program.pid, there.node)
+        };
+        let random = &mut self.random;
+        let (_, best) = open
+            .filter(suits)
+            .map(|there| (goes(there) * doubtful(there, random), there))
+            .min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        let (stays, goes) = (lives(Place::Home, &board.home), goes(best));
+        let gains = stays > goes && (busy || is_clear_gain(stays, goes));
+        gains.then_some(best)
+    }
+}
+
+/// Whether so many seconds elsewhere are worth a move, in place of so many here.
+fn is_clear_gain(stays: f64, goes: f64) -> bool {
+    stays >= GAIN * goes && stays - goes >= GAIN_SECONDS_MIN
 }
 
 /// How long the rest of a process's life takes on a node whose load, with it, is `load`.

@@ -32,6 +32,7 @@ const ENTRY_BYTES: usize = 16 + 2 + VECTOR_BYTES;
 pub const MESSAGE_BYTES_MAX: usize = HEADER_BYTES + GOSSIP_ENTRIES_MAX * ENTRY_BYTES;
 
 const _: () = assert!(MESSAGE_BYTES_MAX + OVERHEAD_BYTES <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(VIEW_MAX <= 1 << 8);
 
 /// Vectors that a node keeps.
 pub const VIEW_MAX: usize = GOSSIP_VIEW_MAX;
@@ -184,20 +185,16 @@ impl Gossip {
             ..self.own
         };
         put(&mut message, self.this, Duration::ZERO, &own);
-        // The freshest, one after the other: few enough that it takes microseconds.
-        let mut sent = [false; VIEW_MAX];
-        for _ in 0..others {
-            let rank = |index: usize| {
-                let known = &self.view[index];
-                let age = known.age(now);
-                (!(known.vector.urgent && age < URGENT_FOR), age)
-            };
-            let waiting = (0..self.view.len()).filter(|&index| !sent[index]);
-            if let Some(index) = waiting.min_by_key(|&index| rank(index)) {
-                sent[index] = true;
-                let known = &self.view[index];
-                put(&mut message, known.node, known.age(now), &known.vector);
-            }
+        let mut freshest: heapless::Vec<(u64, u8), VIEW_MAX> = heapless::Vec::new();
+        freshest.extend((0..).zip(&self.view).map(|(index, known)| {
+            let age = known.age(now);
+            let first = known.vector.urgent && age < URGENT_FOR;
+            (rank(first, age), index)
+        }));
+        freshest.sort_unstable();
+        for &(_, index) in freshest.iter().take(others) {
+            let known = &self.view[usize::from(index)];
+            put(&mut message, known.node, known.age(now), &known.vector);
         }
         message
     }
@@ -284,33 +281,34 @@ impl Gossip {
     /// Takes strangers in, and makes room for them: the oldest vectors go, last those of our hosts. The view stays ordered by
     /// node.
     fn take_in(&mut self, now: Duration, strangers: &[Known]) {
-        for stranger in strangers {
-            if self.view.is_full() && !self.make_room(now, stranger) {
-                continue;
-            }
-            if let Err(place) = self
-                .view
-                .binary_search_by_key(&stranger.node, |known| known.node)
-            {
-                // Cannot fail: there is room now.
-                let _ = self.view.insert(place, *stranger);
-            }
-        }
-    }
-
-    /// Removes the vector that is least wanted, if that is less than this one.
-    fn make_room(&mut self, now: Duration, newcomer: &Known) -> bool {
+        let Gossip { view, hosts, .. } = self;
+        // How dispensable a vector is: one that is not a host's first, then by age.
         let dispensable = |known: &Known| {
             let age = known.age(now);
-            let is_host = age <= AGE_MAX && self.hosts.contains(&known.node);
-            (!is_host, age)
+            let is_host = age <= AGE_MAX && hosts.contains(&known.node);
+            rank(is_host, age)
         };
-        let worst = (0..self.view.len()).max_by_key(|&index| dispensable(&self.view[index]));
-        let goes = worst.filter(|&worst| dispensable(newcomer) < dispensable(&self.view[worst]));
-        if let Some(index) = goes {
-            self.view.remove(index);
+        // In the order of the view.
+        let mut ranks: heapless::Vec<u64, VIEW_MAX> = heapless::Vec::new();
+        if view.len() + strangers.len() > VIEW_MAX {
+            ranks.extend(view.iter().map(&dispensable));
         }
-        goes.is_some()
+        for stranger in strangers {
+            let own = dispensable(stranger);
+            if view.is_full() {
+                let worst = (0..ranks.len()).max_by_key(|&index| ranks[index]);
+                let Some(worst) = worst.filter(|&worst| own < ranks[worst]) else {
+                    continue;
+                };
+                view.remove(worst);
+                ranks.remove(worst);
+            }
+            if let Err(place) = view.binary_search_by_key(&stranger.node, |known| known.node) {
+                // Cannot fail: there is room now. Where none will be missing the ranks do not count.
+                let _ = view.insert(place, *stranger);
+                let _ = ranks.insert(place.min(ranks.len()), own);
+            }
+        }
     }
 
     /// A node is gone: nothing of it is believed any more.
@@ -324,6 +322,12 @@ impl Gossip {
             .iter()
             .filter(move |known| known.age(now) <= AGE_MAX)
     }
+}
+
+/// A number for an order by age in which some come before all others.
+fn rank(first: bool, age: Duration) -> u64 {
+    let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+    u64::from(!first) << 63 | age_us.min(u64::MAX >> 1)
 }
 
 fn put(message: &mut Vec<u8>, node: NodeId, age: Duration, vector: &LoadVector) {

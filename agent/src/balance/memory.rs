@@ -28,8 +28,10 @@ pub const HOMECOMING_PAUSE: Duration = Duration::from_secs(10);
 /// How long a process that cannot move at all is left alone.
 pub const CANNOT_MOVE_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a node is not chosen that let nobody in because others had come before.
+/// How long a node is not chosen that let nobody in because others had come before; and how long at most while
+/// nothing newer is heard of it.
 pub const FULL_PAUSE: Duration = Duration::from_millis(1_000);
+const FULL_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The longest of all these pauses, however often they doubled.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -40,9 +42,6 @@ const FORGIVENESS: Duration = Duration::from_secs(60);
 /// A node's load that was measured so long after a move was ordered shows it.
 const SHOWS_AFTER: Duration = Duration::from_millis(1_500);
 
-/// Home looks at its own processes every second, so there a move shows at the next look.
-const SHOWS_AT_HOME_AFTER: Duration = Duration::from_millis(900);
-
 /// Until then a move shows that ever will.
 const EXPECTED_FOR: Duration = Duration::from_secs(6);
 
@@ -52,6 +51,8 @@ struct Pause {
     times: u32,
     last: Duration,
     until: Duration,
+    /// For a node: when it let nobody in.
+    full: Option<Duration>,
 }
 
 impl Pause {
@@ -71,6 +72,8 @@ impl Pause {
 #[derive(Clone, Debug, Default)]
 struct History {
     residency: Pause,
+    /// As it was before the last move was ordered.
+    residency_before: Pause,
     failures: Pause,
     avoids: heapless::Vec<(NodeId, Duration), AVOIDED_NODES_MAX>,
 }
@@ -78,12 +81,15 @@ struct History {
 /// A move that was ordered and does not show yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
+    pid: u32,
     /// Where; none: at home.
     pub node: Option<NodeId>,
     /// The load that will come; negative if it goes.
     pub load: f64,
     /// The memory that will be taken.
     pub memory_mib: u32,
+    /// The load of the node, with it, that was counted on.
+    load_there: f64,
     ordered: Duration,
 }
 
@@ -93,7 +99,8 @@ impl Expected {
     pub fn is_hidden(&self, measured: Duration) -> bool {
         let after = match self.node {
             Some(_) => SHOWS_AFTER,
-            None => SHOWS_AT_HOME_AFTER,
+            // Home counts a process where it goes.
+            None => Duration::ZERO,
         };
         measured < self.ordered + after
     }
@@ -134,37 +141,55 @@ impl Memory {
         !self.processes.get(&pid).is_some_and(avoids)
     }
 
-    /// Whether a node may be chosen at all.
+    /// Whether a node may be chosen at all of which was heard so long ago.
     #[must_use]
-    pub fn trusts(&self, now: Duration, node: NodeId) -> bool {
-        self.nodes.get(&node).is_none_or(|doubt| doubt.until <= now)
+    pub fn trusts(&self, now: Duration, node: NodeId, age: Duration) -> bool {
+        let heard = now.saturating_sub(age);
+        self.nodes.get(&node).is_none_or(|doubt| {
+            let is_full = |full: Duration| heard <= full && full + FULL_PAUSE_MAX > now;
+            doubt.until <= now && !doubt.full.is_some_and(is_full)
+        })
     }
 
-    /// A process is sent from somewhere to somewhere: none is home.
+    /// A process is sent from somewhere to somewhere: none is home. `load_there` is the load that the node is thought to
+    /// have then.
     pub fn ordered(
         &mut self,
         now: Duration,
         pid: u32,
         (from, to): (Option<NodeId>, Option<NodeId>),
         (load, memory_mib): (f64, u32),
+        load_there: f64,
     ) {
         let history = self.processes.entry(pid).or_default();
+        history.residency_before = history.residency;
         history.residency.impose(now, RESIDENCY);
-        self.expect(now, to, load, memory_mib);
+        self.expect(now, pid, to, (load, memory_mib));
+        if let Some(expected) = self.expected.last_mut() {
+            expected.load_there = load_there;
+        }
         if from.is_some() {
-            self.expect(now, from, -load, 0);
+            self.expect(now, pid, from, (-load, 0));
         }
     }
 
-    /// Load will come to a node, or to home, that does not show there yet.
-    pub fn expect(&mut self, now: Duration, node: Option<NodeId>, load: f64, memory_mib: u32) {
+    /// The load and memory of a process will come to a node, or to home, and do not show there yet.
+    pub fn expect(
+        &mut self,
+        now: Duration,
+        pid: u32,
+        node: Option<NodeId>,
+        (load, memory_mib): (f64, u32),
+    ) {
         if self.expected.len() >= MOVES_EXPECTED_MAX {
             self.expected.remove(0);
         }
         self.expected.push(Expected {
+            pid,
             node,
             load,
             memory_mib,
+            load_there: f64::INFINITY,
             ordered: now,
         });
     }
@@ -174,6 +199,16 @@ impl Memory {
         self.expected
             .iter()
             .filter(move |expected| expected.ordered + EXPECTED_FOR > now)
+    }
+
+    /// The load of a node that was counted on when this process was sent there, with it.
+    #[must_use]
+    pub fn counted_on(&self, pid: u32, node: NodeId) -> Option<f64> {
+        let mut sent = self.expected.iter().rev();
+        let sent = sent.find(|expected| {
+            (expected.pid, expected.node, expected.load > 0.0) == (pid, Some(node), true)
+        });
+        sent.map(|expected| expected.load_there)
     }
 
     /// A process could not go to a node, for a reason of its own or between the two: it does not try there soon.
@@ -201,10 +236,17 @@ impl Memory {
         history.failures.impose(now, HOMECOMING_PAUSE);
     }
 
-    /// A node let a process not in, as others had come before: it is asked again soon.
-    pub fn turned_away(&mut self, now: Duration, node: NodeId) {
+    /// A node let a process not in, as others had come before: it is asked again soon, and the process, which has not
+    /// moved, may go elsewhere at once.
+    pub fn turned_away(&mut self, now: Duration, pid: u32, node: NodeId) {
         let pause = self.pause_of(node);
         pause.until = pause.until.max(now + FULL_PAUSE);
+        pause.full = Some(now);
+        if let Some(history) = self.processes.get_mut(&pid) {
+            history.residency = history.residency_before;
+        }
+        self.expected
+            .retain(|expected| expected.pid != pid || expected.ordered + SHOWS_AFTER <= now);
     }
 
     /// A node did not take a process, or was lost: nobody is sent there for a while.
@@ -238,13 +280,13 @@ mod tests {
         let mut memory = Memory::default();
         let mut now = seconds(0);
         for expected in [3, 6, 12, 24] {
-            memory.ordered(now, 7, (None, Some(NODE)), (1.0, 10));
+            memory.ordered(now, 7, (None, Some(NODE)), (1.0, 10), 1.0);
             assert!(!memory.may_move(now + seconds(expected - 1), 7));
             now += seconds(expected);
             assert!(memory.may_move(now, 7));
         }
         now += seconds(600);
-        memory.ordered(now, 7, (Some(NODE), None), (1.0, 10));
+        memory.ordered(now, 7, (Some(NODE), None), (1.0, 10), 1.0);
         assert!(memory.may_move(now + seconds(3), 7));
     }
 
@@ -253,10 +295,26 @@ mod tests {
         let mut memory = Memory::default();
         let now = seconds(10);
         for _ in 0..9 {
-            memory.turned_away(now, NODE);
+            memory.turned_away(now, 7, NODE);
         }
         assert!(memory.may_go(now, 7, NODE));
-        assert!(!memory.trusts(now, NODE) && memory.trusts(now + FULL_PAUSE, NODE));
+        let trusts = |later: Duration, age| memory.trusts(now + later, NODE, age);
+        assert!(!trusts(Duration::ZERO, Duration::ZERO) && trusts(FULL_PAUSE, Duration::ZERO));
+        // As long as nothing is heard of it, it is taken for full; but not for ever.
+        assert!(!trusts(FULL_PAUSE, FULL_PAUSE));
+        assert!(trusts(FULL_PAUSE_MAX, FULL_PAUSE_MAX));
+    }
+
+    #[test]
+    fn who_was_turned_away_has_not_moved_and_may_go_elsewhere_at_once() {
+        let mut memory = Memory::default();
+        let now = seconds(10);
+        memory.ordered(now, 7, (None, Some(NODE)), (1.0, 10), 2.0);
+        assert_eq!(memory.counted_on(7, NODE), Some(2.0));
+        memory.turned_away(now, 7, NODE);
+        assert!(memory.may_move(now, 7));
+        assert_eq!(memory.expected(now).count(), 0);
+        assert_eq!(memory.counted_on(7, NODE), None);
     }
 
     #[test]
@@ -264,7 +322,7 @@ mod tests {
         let mut memory = Memory::default();
         let mut times = 0;
         for second in 0..300 {
-            if memory.trusts(seconds(second), NODE) {
+            if memory.trusts(seconds(second), NODE, Duration::ZERO) {
                 times += 1;
                 memory.doubt(seconds(second), NODE);
             }
@@ -279,7 +337,7 @@ mod tests {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&number.to_le_bytes());
             memory.doubt(seconds(1), NodeId(id));
-            memory.expect(seconds(1), None, 1.0, 1);
+            memory.expect(seconds(1), 1, None, (1.0, 1));
             memory.failed(seconds(1), 1, NodeId(id));
         }
         assert_eq!(memory.nodes.len(), DOUBTFUL_NODES_MAX);

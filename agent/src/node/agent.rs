@@ -328,7 +328,11 @@ impl Agent {
             }
             Event::Examined(order, result) => self.examined(order, result),
             Event::Incoming(incoming) => match incoming.purpose {
-                Purpose::Migration { pid, balanced } => self.guest_asks(incoming, pid, balanced),
+                Purpose::Migration {
+                    pid,
+                    balanced,
+                    load_centi,
+                } => self.guest_asks(incoming, pid, balanced.then_some(load_centi)),
                 Purpose::Pages { token } => self.pages_come(incoming, token),
                 Purpose::Capabilities => self.tell_capabilities(incoming),
             },

@@ -24,12 +24,12 @@ use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
 use crate::balance::arrivals::Door;
 use crate::balance::brain::{
-    Barred, Brain, Cause, Input, LIFE_SECONDS_AT_START, Neighbour, Order, Place, Process,
+    Barred, Brain, Cause, Input, Neighbour, Order, PLACES_TRIED, Place, Process,
 };
 use crate::balance::vector::LoadVector;
 use crate::limits::PROCESSES_BALANCED_MAX;
 use crate::load::activity::{Activity, Usage};
-use crate::load::lives::Lives;
+use crate::load::lives::{Known, Lives};
 use crate::process::{Identity, stat};
 use crate::wire::control::ErrorKind;
 use crate::wire::supervisor::{Destination, NodeId, NodeName, ProcessState, Role};
@@ -108,6 +108,13 @@ impl Balancing {
             own_load: 0.0,
             guests_are_lower: None,
         }
+    }
+
+    /// The load of a node that the brain counts on when it sends this process there, in hundredths of a thread.
+    pub(super) fn counted_on(&self, pid: u32, node: NodeId) -> Option<u32> {
+        let load = self.brain.memory.counted_on(pid, node)?;
+        // A cast saturates.
+        Some((load * 100.0) as u32)
     }
 }
 
@@ -200,8 +207,9 @@ impl Agent {
             let (node, _) = self.location(identity);
             let mut process = self.at_home(now, identity, job, &usage);
             if node.id == self.this.id {
-                let (lives, used) = (&mut self.balancing.lives, process.rest_seconds);
-                process.rest_seconds = lives.see(now, identity, &usage.name, used);
+                let seen = (process.rest_seconds, process.calls_per_cpu_second);
+                let lives = &mut self.balancing.lives;
+                process.rest_seconds = lives.see(now, identity, &usage.name, seen);
             } else {
                 // What is away is looked at once a second, when its supervisor has told of it.
                 let mut known = self.balancing.ours.iter();
@@ -260,8 +268,9 @@ impl Agent {
             } else {
                 self.look_away(now, identity, at_home, &usage, (node.id, nodes))
             };
+            let seen = (process.rest_seconds, process.calls_per_cpu_second);
             let lives = &mut self.balancing.lives;
-            process.rest_seconds = lives.see(now, identity, &usage.name, process.rest_seconds);
+            process.rest_seconds = lives.see(now, identity, &usage.name, seen);
             // Its load will soon be where it goes.
             process.place = self.heading(now, identity).unwrap_or(process.place);
             ours.push(Ours { identity, process });
@@ -364,6 +373,7 @@ impl Agent {
         home.free_mib = home.free_mib.saturating_add(left_mib).min(home.memory_mib);
         let input = Input {
             home,
+            home_age: Duration::ZERO,
             may_leave: self.balancing.modes.may_leave(),
             nodes,
             processes: &processes,
@@ -410,7 +420,12 @@ impl Agent {
         let to = self.name_of(&destination);
         let (pid, why) = (process.pid, order.cause.as_str());
         log::info!("process {pid} is to move from {} to {to}: {why}", from.name);
-        self.jobs.journey_mut(process).heading = Some((order.to, self.now()));
+        let heading = Some((order.to, self.now()));
+        let journey = self.jobs.journey_mut(process);
+        journey.heading = heading;
+        if order.cause != Cause::Start {
+            journey.places_tried = 0;
+        }
         let pending = PendingMove {
             pid,
             asker: Asker::Balancer,
@@ -421,20 +436,22 @@ impl Agent {
         self.examine_and_move(MoveOrder { process, pending });
     }
 
-    /// The node to which a program of a job is sent that is about to be executed; none for home.
-    pub(super) fn place(&mut self, pid: u32, job: u32, rest_seconds: f64) -> Option<NodeName> {
+    /// The node to which a program of a job is sent that is about to be executed, of which so much is known; none for
+    /// home.
+    pub(super) fn place(&mut self, pid: u32, job: u32, known: Option<Known>) -> Option<NodeName> {
         let mut nodes = self.cluster.vectors();
         nodes.retain(|there| self.may_use(job, there.node));
+        let now = self.now();
         let input = Input {
             home: self.balancing.vector,
+            home_age: now.saturating_sub(self.balancing.looked),
             may_leave: self.balancing.modes.may_leave(),
             nodes: &nodes,
             processes: &[],
             barred: &[],
         };
-        let now = self.now();
         let brain = &mut self.balancing.brain;
-        let node = brain.place(now, pid, rest_seconds, &input).node()?;
+        let node = brain.place(now, pid, known, &input).node()?;
         let name = self.cluster.name(node)?;
         Some(name)
     }
@@ -451,29 +468,37 @@ impl Agent {
         {
             return;
         }
+        self.jobs.journey_mut(process).places_tried = 0;
+        self.start_elsewhere(process, job.number);
+    }
+
+    /// A program of a job that has just begun is sent where it is best, if that is not home.
+    fn start_elsewhere(&mut self, process: Identity, job: u32) {
+        let pid = process.pid;
         let program = stat::read(pid).ok();
         let known = program.and_then(|stat| self.balancing.lives.of(&stat.name));
-        if let Some(node) = self.place(pid, job.number, known.unwrap_or(LIFE_SECONDS_AT_START)) {
+        if let Some(node) = self.place(pid, job, known) {
             let (to, cause) = (Place::Away(node.id), Cause::Start);
+            self.jobs.journey_mut(process).places_tried += 1;
             self.carry_out(process, Order { pid, to, cause });
         }
     }
 
-    /// Why this node does not take a guest now; counts it if it does.
-    pub(super) fn door_closed(&mut self, balanced: bool) -> Option<String> {
+    /// Why this node does not take a guest now; counts it if it does. `balanced`: a balancer sends it, with the load that it
+    /// counts on here.
+    pub(super) fn door_closed(&mut self, balanced: Option<Option<u32>>) -> Option<String> {
         let name = &self.this.name;
         if self.balancing.modes.block {
             return Some(format!("node {name} is told to take no guests (block)"));
         }
-        if !balanced {
-            return None;
-        }
+        let load_centi = balanced?;
         if self.owner_works() {
             return Some(format!("the owner of node {name} works on it"));
         }
         let (now, cpus) = (self.now(), self.cluster.load().cpus);
         let load = self.balancing.vector.load();
-        let full = !self.balancing.door.admit(now, cpus, load);
+        let counted_on = load_centi.map_or(f64::INFINITY, |centi| f64::from(centi) / 100.0);
+        let full = !self.balancing.door.admit(now, cpus, load, counted_on);
         full.then(|| format!("node {name} takes no more guests at a time"))
     }
 
@@ -501,10 +526,17 @@ impl Agent {
         let journey = self.jobs.journey_mut(process);
         journey.heading = None;
         let turned_away = journey.turned_away_by.take();
+        let places_tried = std::mem::take(&mut journey.places_tried);
         let memory = &mut self.balancing.brain.memory;
         match (kind, to) {
             (ErrorKind::Failed, Destination::Node(node)) if turned_away == Some(node.id) => {
-                memory.turned_away(now, node.id);
+                memory.turned_away(now, pid, node.id);
+                if (1..PLACES_TRIED).contains(&places_tried)
+                    && let Some(job) = self.jobs.job_of(pid)
+                {
+                    self.jobs.journey_mut(process).places_tried = places_tried;
+                    self.start_elsewhere(process, job.number);
+                }
             }
             (ErrorKind::Failed, Destination::Node(node)) => {
                 memory.failed(now, pid, node.id);

@@ -13,7 +13,13 @@ use super::supervisors::{Charge, Ward};
 use crate::wire::supervisor::{PagesToken, ToSupervisor};
 
 impl Agent {
-    pub(super) fn guest_asks(&mut self, incoming: Incoming, pid: u32, balanced: bool) {
+    /// A home connects for a migration; if its balancer did, with the load that it counts on here.
+    pub(super) fn guest_asks(
+        &mut self,
+        incoming: Incoming,
+        pid: u32,
+        balanced: Option<Option<u32>>,
+    ) {
         let refusal = if self.stopping != Stopping::No {
             Some(format!("node {} is stopping", self.this.name))
         } else if self.is_full() {

@@ -35,6 +35,8 @@ pub struct Journey {
     pub heading: Option<(Place, Duration)>,
     /// The node that did not let it in when the balancer sent it there last.
     pub turned_away_by: Option<NodeId>,
+    /// Nodes to which its program has been sent because it starts, as long as none has let it in.
+    pub places_tried: usize,
     /// It has come home to execute another program.
     pub executed: bool,
     /// When the balancer last looked at it while it was away, and its CPU seconds and calls then.

@@ -473,6 +473,7 @@ impl Agent {
         let pending = PendingMove {
             pid: process.pid,
             asker: if seize.balanced {
+                self.jobs.journey_mut(process).places_tried = 1;
                 Asker::Balancer
             } else {
                 Asker::Nobody

@@ -10,7 +10,6 @@ use super::cluster::{Member, MemberState};
 use super::moves::{HOME, answer, answer_error};
 use super::supervisors::{Charge, Supervisor, Ward};
 use super::users::Users;
-use crate::balance::brain::LIFE_SECONDS_AT_START;
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::migrate::cantmove;
 use crate::process::{Identity, stat, status};
@@ -172,7 +171,7 @@ impl Agent {
         match self.become_job(&request, caller.pid) {
             Ok((Running::InJob { job }, destination)) => {
                 let chosen = match (&destination, policy_of(&request)) {
-                    (None, JobPolicy::Free) => self.place(caller.pid, job, LIFE_SECONDS_AT_START),
+                    (None, JobPolicy::Free) => self.place(caller.pid, job, None),
                     _ => None,
                 };
                 let balanced = chosen.is_some();

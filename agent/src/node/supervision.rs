@@ -124,13 +124,17 @@ impl Agent {
             return;
         }
         let purpose = match wanted {
-            ConnectionUse::Migration => Purpose::Migration {
-                pid,
-                balanced: supervisor.moves.values().any(|order| {
+            ConnectionUse::Migration => {
+                let order = supervisor.moves.values().find(|order| {
                     matches!(order.asker, Asker::Balancer)
                         && matches!(&order.destination, Destination::Node(to) if to.id == node)
-                }),
-            },
+                });
+                Purpose::Migration {
+                    pid,
+                    balanced: order.is_some(),
+                    load_centi: order.and_then(|order| self.balancing.counted_on(order.pid, node)),
+                }
+            }
             ConnectionUse::Pages(token) => Purpose::Pages { token },
         };
         let cluster = std::rc::Rc::clone(&self.cluster);
@@ -190,6 +194,7 @@ impl Agent {
                     journey.last_failure = None;
                     journey.away_seen = None;
                     journey.heading = None;
+                    journey.places_tried = 0;
                     journey.executed = executes;
                 }
                 if pending.is_none() && end.destination == Destination::Home && came_itself {

@@ -143,6 +143,10 @@ pub enum Purpose {
         /// A balancer sends it, not a person: the node may refuse it because too many come at once.
         #[serde(default)]
         balanced: bool,
+        /// The load that the balancer counts on there, with it, in hundredths of a thread: the node may refuse it because
+        /// it has more. None: whatever it has.
+        #[serde(default)]
+        load_centi: Option<u32>,
     },
     /// The pages of a process that is coming: the connecting node is its home.
     Pages {
@@ -342,6 +346,7 @@ mod tests {
             purpose: Purpose::Migration {
                 pid: 42,
                 balanced: true,
+                load_centi: Some(150),
             },
         };
         assert_eq!(
@@ -391,6 +396,7 @@ mod tests {
             purpose: Purpose::Migration {
                 pid: 1,
                 balanced: false,
+                load_centi: None,
             },
         };
         assert!(Hello::from_bytes(&hello.to_bytes().unwrap()).is_err());

@@ -56,6 +56,7 @@ fn decide(
         now,
         &Input {
             home,
+            home_age: Duration::ZERO,
             may_leave,
             nodes,
             processes,
@@ -196,6 +197,7 @@ fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
     let processes = [busy(1, Place::Home), busy(2, Place::Away(id(1)))];
     let input = Input {
         home: node(1.0),
+        home_age: Duration::ZERO,
         may_leave: false,
         nodes: &nodes,
         processes: &processes,
@@ -208,7 +210,7 @@ fn a_home_that_keeps_its_own_sends_nothing_but_still_calls_home() {
         brain.place(
             NOW,
             7,
-            LIFE_SECONDS_AT_START,
+            None,
             &Input {
                 home: node(9.0),
                 ..input
@@ -224,17 +226,65 @@ fn programs_that_start_while_home_is_busy_are_spread_before_any_load_shows() {
     let nodes = [at(1, node(0.0)), at(2, node(0.0))];
     let input = Input {
         home: node(0.0),
+        home_age: Duration::from_secs(1),
         may_leave: true,
         nodes: &nodes,
         processes: &[],
         barred: &[],
     };
     let places: Vec<Place> = (0..6)
-        .map(|pid| brain.place(NOW, pid, LIFE_SECONDS_AT_START, &input))
+        .map(|pid| brain.place(NOW, pid, None, &input))
         .collect();
     let at = |place| places.iter().filter(|at| **at == place).count();
     assert_eq!(at(Place::Home), 2, "{places:?}");
     assert_eq!(at(Place::Away(id(1))), 2, "{places:?}");
+}
+
+/// Where a program starts of whose name this is known, at a home that is as fast as the reference machine and idle.
+fn start(known: Option<Known>, nodes: &[Neighbour]) -> Place {
+    let input = Input {
+        home: node(0.0),
+        home_age: Duration::ZERO,
+        may_leave: true,
+        nodes,
+        processes: &[],
+        barred: &[],
+    };
+    Brain::new(1).place(NOW, 7, known, &input)
+}
+
+#[test]
+fn an_idle_home_is_left_at_the_start_by_who_is_known_to_gain_by_it() {
+    let at_speed = |speed| {
+        let vector = LoadVector { speed, ..node(0.0) };
+        [at(1, vector)]
+    };
+    let lives = |life_seconds, calls_per_cpu_second| {
+        Some(Known {
+            life_seconds,
+            calls_per_cpu_second,
+        })
+    };
+    let away = Place::Away(id(1));
+    assert_eq!(start(lives(10.0, 0.0), &at_speed(15_000)), away);
+    assert_eq!(start(lives(10.0, 0.0), &at_speed(10_000)), Place::Home);
+    assert_eq!(start(lives(0.5, 0.0), &at_speed(15_000)), Place::Home);
+    assert_eq!(start(lives(10.0, 5_000.0), &at_speed(15_000)), Place::Home);
+    assert_eq!(start(None, &at_speed(15_000)), Place::Home);
+}
+
+#[test]
+fn of_two_idle_nodes_the_one_heard_of_later_is_tried_first() {
+    let mut fast = [at(1, node(0.0)), at(2, node(0.0))];
+    for there in &mut fast {
+        there.vector.speed = 20_000;
+    }
+    fast[0].age = Duration::from_secs(9);
+    let known = Known {
+        life_seconds: 10.0,
+        calls_per_cpu_second: 0.0,
+    };
+    assert_eq!(start(Some(known), &fast), Place::Away(id(2)));
 }
 
 #[test]
@@ -386,6 +436,7 @@ fn a_job_uses_no_node_that_is_barred_to_it_whether_home_is_busy_or_out_of_memory
         };
         let input = Input {
             home,
+            home_age: Duration::ZERO,
             may_leave: true,
             nodes: &nodes,
             processes: &processes,

@@ -82,6 +82,7 @@ impl Lab {
 const PURPOSE: Purpose = Purpose::Migration {
     pid: 42,
     balanced: false,
+    load_centi: None,
 };
 
 #[test]

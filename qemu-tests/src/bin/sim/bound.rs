@@ -1,5 +1,10 @@
 //! What nobody can do better without knowing how long processes live: everybody always has an equal share of the
 //! fastest CPUs, though no process of more than one CPU, and nothing costs anything or takes time to be known.
+//!
+//! It is no more than can be done: any k of n processes together get at most what the k fastest CPUs do, which is all that it
+//! takes to let each run on one CPU at a time by moving them often enough (Gonzalez, Sahni 1978). CPUs of unequal speed do
+//! not change that: all take turns on the fastest. Who knew how long each lives could do a little better, by giving the fastest
+//! CPUs to the shortest. No strategy reaches it, since a process that leaves home pays for its journey.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

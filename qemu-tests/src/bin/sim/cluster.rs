@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use limosa::balance::arrivals::Door;
-use limosa::balance::brain::{self, Brain, Input, Neighbour, Place};
+use limosa::balance::brain::{self, Brain, Input, Neighbour, PLACES_TRIED, Place};
 use limosa::balance::gossip::Gossip;
 use limosa::balance::vector::LoadVector;
 use limosa::limits::PROCESSES_BALANCED_MAX;
+use limosa::load::lives::Lives;
+use limosa::process::Identity;
 use limosa::secure::datagram::OVERHEAD_BYTES;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -28,8 +30,14 @@ const WARM_UP_SECONDS: f64 = 10.0;
 /// A lost node is back after so long.
 const BACK_AFTER: f64 = 60.0;
 
-/// Steps in a second: each node decides once a second, a tenth of them in each step.
+/// Steps in a second: each node looks at itself and decides once a second, a tenth of them in each step.
 const PHASES: usize = 10;
+
+/// Steps after which a crowded home decides again, as an agent glances at one.
+const GLANCE_PHASES: usize = 2;
+
+/// The name of all programs.
+const PROGRAM: &str = "program";
 
 /// After so long a run is given up: something does not end.
 const SECONDS_MAX: f64 = 50_000.0;
@@ -85,6 +93,9 @@ struct Mind {
     gossip: Gossip,
     brain: Brain,
     door: Door,
+    lives: Lives,
+    /// When it looked at itself last.
+    looked: Duration,
     sent: u64,
 }
 
@@ -147,6 +158,8 @@ impl Run<'_> {
                 gossip,
                 brain,
                 door,
+                lives: Lives::default(),
+                looked: Duration::ZERO,
                 sent: 0,
             });
         }
@@ -176,7 +189,8 @@ impl Run<'_> {
                 self.exchange(clock(self.world.now));
                 self.decide(step % PHASES);
             }
-            self.world.step(&self.network);
+            let departures = self.world.step(&self.network);
+            self.tell_doors(departures);
             step += 1;
             if self.world.now > SECONDS_MAX {
                 break;
@@ -214,25 +228,32 @@ impl Run<'_> {
             Strategy::Random => {
                 let to = self.random.random_range(0..nodes);
                 if self.network.connects(self.world.now, home, to) {
-                    self.world.set_out(index, to);
+                    self.set_out(index, to);
                 }
             }
             Strategy::LeastLoaded => self.send_to_least_loaded(index),
-            Strategy::Limosa => {
-                let neighbours = self.neighbours(home);
-                let input = Input {
-                    home: self.vector(home),
-                    may_leave: true,
-                    nodes: &neighbours,
-                    processes: &[],
-                    barred: &[],
-                };
-                let (now, pid) = (clock(self.world.now), index as u32);
-                let place =
-                    self.minds[home]
-                        .brain
-                        .place(now, pid, brain::LIFE_SECONDS_AT_START, &input);
-                self.carry_out(index, place);
+            Strategy::Limosa => self.place(index),
+        }
+    }
+
+    /// A program is about to be executed; who is turned away tries another node at once.
+    fn place(&mut self, index: usize) {
+        let home = self.world.processes[index].start.home;
+        let (now, pid) = (clock(self.world.now), index as u32);
+        for _ in 0..PLACES_TRIED {
+            let neighbours = self.neighbours(home);
+            let input = Input {
+                home: *self.minds[home].gossip.own(),
+                home_age: now.saturating_sub(self.minds[home].looked),
+                may_leave: true,
+                nodes: &neighbours,
+                processes: &[],
+                barred: &[],
+            };
+            let Mind { brain, lives, .. } = &mut self.minds[home];
+            let place = brain.place(now, pid, lives.of(PROGRAM), &input);
+            if self.carry_out(index, place) {
+                return;
             }
         }
     }
@@ -256,7 +277,7 @@ impl Run<'_> {
             let one_more = 1e6 / (f64::from(machine.cpus) * machine.speed);
             self.by_load.remove(&(key, node));
             self.by_load.insert((key + one_more as u64, node));
-            self.world.set_out(index, node);
+            self.set_out(index, node);
         }
     }
 
@@ -360,37 +381,59 @@ impl Run<'_> {
             .collect()
     }
 
-    /// A tenth of the nodes look at themselves and decide.
+    /// A tenth of the nodes look at themselves and decide, and of the others those homes that are crowded.
     fn decide(&mut self, phase: usize) {
         let now = clock(self.world.now);
-        for node in (phase..self.world.nodes.len()).step_by(PHASES) {
-            if !self.network.is_there(node) {
+        for node in 0..self.world.nodes.len() {
+            let is_full_look = node % PHASES == phase;
+            let is_glance = node % GLANCE_PHASES == phase % GLANCE_PHASES;
+            if !(is_full_look || is_glance) || !self.network.is_there(node) {
                 continue;
             }
             let vector = self.vector(node);
-            self.minds[node].gossip.set_own(now, vector);
-            if self.world.nodes[node].own.is_empty() {
-                continue;
+            if is_full_look {
+                let mind = &mut self.minds[node];
+                mind.gossip.set_own(now, vector);
+                mind.looked = now;
             }
-            let neighbours = self.neighbours(node);
-            let mut own = self.world.nodes[node].own.clone();
-            own.sort_unstable();
-            own.truncate(PROCESSES_BALANCED_MAX);
-            let processes: Vec<brain::Process> =
-                own.iter().map(|&index| self.look(node, index)).collect();
-            let hosts = processes.iter().filter_map(|process| process.place.node());
-            let mind = &mut self.minds[node];
-            mind.gossip.set_hosts(hosts);
-            let input = Input {
-                home: vector,
-                may_leave: true,
-                nodes: &neighbours,
-                processes: &processes,
-                barred: &[],
+            let is_crowded = vector.load() >= f64::from(vector.cpus);
+            if !self.world.nodes[node].own.is_empty() && (is_full_look || is_crowded) {
+                self.steer(now, node, vector);
+            }
+            if is_full_look {
+                self.minds[node].lives.forget_unseen(now);
+            }
+        }
+    }
+
+    fn steer(&mut self, now: Duration, node: usize, vector: LoadVector) {
+        let neighbours = self.neighbours(node);
+        let mut own = self.world.nodes[node].own.clone();
+        own.sort_unstable();
+        own.truncate(PROCESSES_BALANCED_MAX);
+        let mut processes: Vec<brain::Process> =
+            own.iter().map(|&index| self.look(node, index)).collect();
+        let hosts = processes.iter().filter_map(|process| process.place.node());
+        let mind = &mut self.minds[node];
+        mind.gossip.set_hosts(hosts);
+        for process in &mut processes {
+            let identity = Identity {
+                pid: process.pid,
+                start_time_ticks: 0,
             };
-            for order in mind.brain.tick(now, &input) {
-                self.carry_out(order.pid as usize, order.to);
-            }
+            let seen = (process.rest_seconds, process.calls_per_cpu_second);
+            process.rest_seconds = mind.lives.see(now, identity, PROGRAM, seen);
+        }
+        let input = Input {
+            home: vector,
+            home_age: Duration::ZERO,
+            may_leave: true,
+            nodes: &neighbours,
+            processes: &processes,
+            barred: &[],
+        };
+        for order in mind.brain.tick(now, &input) {
+            self.carry_out(order.pid as usize, order.to);
         }
     }
 
@@ -416,21 +459,44 @@ impl Run<'_> {
         }
     }
 
-    fn carry_out(&mut self, index: usize, place: Place) {
+    /// Sends a process where it is to go, and tells its home if it cannot; false if it was turned away at the door.
+    fn carry_out(&mut self, index: usize, place: Place) -> bool {
         let home = self.world.processes[index].start.home;
         let Some(node) = place.node() else {
-            return self.world.set_out(index, home);
+            self.set_out(index, home);
+            return true;
         };
         let (to, now, pid) = (number(node), clock(self.world.now), index as u32);
-        let cpus = self.world.nodes[to].machine.cpus;
-        let load = self.world.nodes[to].running.len() as f64;
-        let connects = self.network.connects(self.world.now, home, to);
-        if connects && self.minds[to].door.admit(now, cpus, load) {
-            self.world.set_out(index, to);
-        } else {
+        if !self.network.connects(self.world.now, home, to) {
             let memory = &mut self.minds[home].brain.memory;
             memory.failed(now, pid, node);
             memory.doubt(now, node);
+            return true;
+        }
+        let cpus = self.world.nodes[to].machine.cpus;
+        let load = self.minds[to].gossip.own().load();
+        let counted_on = self.minds[home].brain.memory.counted_on(pid, node);
+        let counted_on = counted_on.unwrap_or(f64::INFINITY);
+        let is_let_in = self.minds[to].door.admit(now, cpus, load, counted_on);
+        if is_let_in {
+            self.set_out(index, to);
+        } else {
+            self.minds[home].brain.memory.turned_away(now, pid, node);
+        }
+        is_let_in
+    }
+
+    fn set_out(&mut self, index: usize, to: usize) {
+        let departure = self.world.set_out(index, to);
+        self.tell_doors(departure);
+    }
+
+    /// Guests have left these nodes.
+    fn tell_doors(&mut self, nodes: impl IntoIterator<Item = usize>) {
+        for node in nodes {
+            if let Some(mind) = self.minds.get_mut(node) {
+                mind.door.let_out(self.world.nodes[node].machine.cpus);
+            }
         }
     }
 }

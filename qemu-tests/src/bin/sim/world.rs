@@ -126,11 +126,11 @@ impl World {
         }
     }
 
-    /// A running process sets out for another node.
-    pub(crate) fn set_out(&mut self, index: usize, to: usize) {
+    /// A running process sets out for another node; tells which node has a guest less.
+    pub(crate) fn set_out(&mut self, index: usize, to: usize) -> Option<usize> {
         let process = self.processes[index];
         if process.state != State::Runs || process.at == to {
-            return;
+            return None;
         }
         self.unsettle(index);
         self.moves += 1;
@@ -155,10 +155,11 @@ impl World {
         process.moves += 1;
         process.state = State::Moves { to, arrives };
         self.moving.push(index);
+        (process.at != home).then_some(process.at)
     }
 
-    /// Lets everybody run for a step, and arrive who is due.
-    pub(crate) fn step(&mut self, network: &Network) {
+    /// Lets everybody run for a step, and arrive who is due; tells which nodes have a guest less, once for each.
+    pub(crate) fn step(&mut self, network: &Network) -> Vec<usize> {
         let mut ended = Vec::new();
         for (number, node) in self.nodes.iter().enumerate() {
             let count = node.running.len();
@@ -182,12 +183,18 @@ impl World {
                 }
             }
         }
+        let mut left = Vec::new();
         for (index, at) in ended {
+            let process = &self.processes[index];
+            if process.at != process.start.home {
+                left.push(process.at);
+            }
             self.unsettle(index);
             self.end(index, State::Ended(at));
         }
         self.now += STEP;
         self.arrive(network);
+        left
     }
 
     fn end(&mut self, index: usize, state: State) {
