@@ -4,6 +4,7 @@
 
 mod two_supervisors;
 
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use two_supervisors::{Supervisors, status_field, wait_until};
@@ -59,4 +60,43 @@ fn python_counts_at_home_away_at_home_and_elsewhere_with_the_same_output() {
     supervisors.migrate("n3").unwrap();
     supervisors.finish();
     assert_eq!(output_of(child), native);
+}
+
+/// Asks for a name 2,000 times and reads 2,000 pieces of a file, when it is told to.
+const ASK: &str = "
+import os, sys
+sys.stdin.readline()
+for _ in range(2000):
+    try:
+        os.readlink('/usr/')
+    except OSError:
+        pass
+    try:
+        os.readlink('/usr/include')
+    except OSError:
+        pass
+file = os.open(sys.executable, os.O_RDONLY)
+for _ in range(2000):
+    os.read(file, 16)
+";
+
+#[test]
+fn what_home_has_said_or_sent_before_is_not_asked_for_again() {
+    let mut child = Command::new("/usr/bin/python3")
+        .args(["-c", ASK])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut supervisors = Supervisors::of(child.id());
+    supervisors.migrate("n2").unwrap();
+    input.write_all(b"go\n").unwrap();
+    supervisors.finish();
+    assert!(child.wait().unwrap().success());
+    let calls = supervisors.status.as_ref().unwrap().calls_forwarded;
+    // The name with a slash behind it is always asked for; of the other 4,000 calls few are.
+    assert!(
+        (2000..2400).contains(&calls),
+        "{calls} calls were made at home"
+    );
 }
