@@ -148,6 +148,7 @@ impl Init {
                 self.look_again = now + VIEW_INTERVAL;
                 self.ask_for_addresses(now);
                 self.put_away(now);
+                self.take_leased_name();
                 let view = self.view();
                 self.console.show(&view);
             }
@@ -278,11 +279,7 @@ impl Init {
                 node_name::from_boot_id(prefix, &boot_id.unwrap_or_default())
             }
         };
-        if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
-            journal::warn(&format!("the host name cannot be set: {error}"));
-        }
-        journal::note(&format!("this node is {name}"));
-        self.name = Some(name.clone());
+        self.be_called(name);
         if self.membership == Membership::None {
             journal::warn("no cluster key and not limosa.open: the agent waits for a key");
         } else {
@@ -301,14 +298,40 @@ impl Init {
         }
     }
 
+    fn be_called(&mut self, name: String) {
+        if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
+            journal::warn(&format!("the host name cannot be set: {error}"));
+        }
+        journal::note(&format!("this node is {name}"));
+        self.name = Some(name);
+    }
+
+    /// Takes the name that a DHCP server has given to a node that nobody else has named. Its agent starts
+    /// anew for that, so it is done only while there are no guests.
+    fn take_leased_name(&mut self) {
+        let has_guests = self.members.last().is_some_and(|it| it.own_guests() > 0);
+        if self.parameters.name.is_some() || self.name.is_none() || has_guests {
+            return;
+        }
+        let leased = self.links.leased_name();
+        let Some(name) = leased.filter(|name| self.name.as_ref() != Some(name)) else {
+            return;
+        };
+        self.be_called(name);
+        if let Some(pid) = self.agent_pid().and_then(Pid::from_raw) {
+            // One that has just ended is started again under the new name, too.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+    }
+
     /// Starts the agent, and with it the boot server if there is to be one.
     fn add_agent(&mut self, now: Instant) {
         let (parameters, membership) = (self.parameters.clone(), self.membership.clone());
-        let (name, writer) = (
-            self.name.clone().unwrap_or_default(),
-            self.agent_log.writer(),
-        );
+        let writer = self.agent_log.writer();
         let command = Box::new(move || {
+            // The name of this moment: a DHCP server may have given another.
+            let name = rustix::system::uname();
+            let name = name.nodename().to_string_lossy();
             let mut agent = programs::agent(&name, &membership, &parameters);
             if let Ok(log) = writer.stdio() {
                 agent.stderr(log);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::journal;
+use crate::node_name;
 use crate::parameters::Parameters;
 use crate::sys;
 use crate::view::Link;
@@ -14,7 +15,7 @@ use crate::view::Link;
 /// ARPHRD_ETHER (include/uapi/linux/if_arp.h).
 const ETHERNET_TYPE: &str = "1";
 
-/// Where the DHCP client's script leaves the address of an interface.
+/// Where the DHCP client's script leaves the address of an interface, and below it the host name, if it got one.
 pub(crate) const LEASE_DIRECTORY: &str = "/run/dhcp";
 
 /// An interface in use.
@@ -86,12 +87,20 @@ impl Links {
         new
     }
 
+    /// What a DHCP server calls this node, by the first interface on which one does.
+    pub(crate) fn leased_name(&self) -> Option<String> {
+        self.names().find_map(|interface| {
+            let lease = fs::read_to_string(format!("{LEASE_DIRECTORY}/{interface}")).ok()?;
+            leased_name(&lease).map(str::to_owned)
+        })
+    }
+
     /// Each interface as a person wants to know it.
     pub(crate) fn described(&self) -> Vec<Link> {
         let inet6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
         let describe = |name: &str| {
             let lease = fs::read_to_string(format!("{LEASE_DIRECTORY}/{name}")).ok();
-            let lease = lease.map(|text| text.trim().to_owned());
+            let lease = lease.and_then(|text| text.lines().next().map(str::to_owned));
             let addresses = lease.into_iter().chain(inet6_addresses(&inet6, name));
             Link {
                 name: name.to_owned(),
@@ -101,6 +110,12 @@ impl Links {
         };
         self.names().map(describe).collect()
     }
+}
+
+/// The host name in a lease: what comes before the domain, if a node can be called that.
+fn leased_name(lease: &str) -> Option<&str> {
+    let name = lease.lines().nth(1)?.trim().split('.').next()?;
+    node_name::is_valid(name).then_some(name)
 }
 
 fn bring_up(name: &str) -> bool {
@@ -138,6 +153,21 @@ fn inet6_addresses(text: &str, interface: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_names_the_node_by_what_comes_before_the_domain() {
+        assert_eq!(leased_name("10.0.0.9/24\npc9.attic.example\n"), Some("pc9"));
+        for lease in [
+            "",
+            "10.0.0.9/24",
+            "10.0.0.9/24\n\n",
+            "x\n-rf\n",
+            "x\na b\n",
+            "x\n.y\n",
+        ] {
+            assert_eq!(leased_name(lease), None, "{lease:?}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_from_the_kernels_table() {

@@ -62,7 +62,9 @@ impl Parameters {
             match (name, value) {
                 ("key", Some(value)) => self.key = Some(value.to_owned()),
                 ("seed", Some(value)) => self.seeds.extend(list(value)),
-                ("name", Some(value)) => self.name = Some(value.to_owned()),
+                ("name", Some(value)) => {
+                    self.name = (!value.is_empty()).then(|| value.to_owned());
+                }
                 ("name-prefix", Some(value)) => self.name_prefix = Some(value.to_owned()),
                 ("console", Some(value)) => self.consoles.extend(list(value)),
                 ("block", value) => self.block = is_on(value),
@@ -182,6 +184,8 @@ mod tests {
         assert!(!parameters.open);
         assert_eq!(parameters.name.as_deref(), Some("person"));
         assert_eq!(parameters.seeds, ["a", "b"]);
+        parameters.read("limosa.name=");
+        assert_eq!(parameters.name, None);
     }
 
     #[test]

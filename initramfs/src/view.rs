@@ -58,6 +58,12 @@ impl Cluster {
         Some(Cluster { members, refusals })
     }
 
+    /// How many guests this node has.
+    pub(crate) fn own_guests(&self) -> u64 {
+        let own = self.members.iter().filter(|member| member.this);
+        own.map(|member| member.guests).sum()
+    }
+
     /// Whether the same nodes are there in the same state, whatever their load.
     pub(crate) fn has_members_of(&self, other: &Cluster) -> bool {
         let key = |member: &Member| (member.name.clone(), member.state.clone(), member.guests);

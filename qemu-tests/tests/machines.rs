@@ -156,15 +156,23 @@ fn a_machine_whose_power_button_is_pressed_sends_its_guests_home_and_leaves() {
 }
 
 #[test]
-fn a_machine_takes_an_address_that_comes_late_and_joins_again_after_a_loose_cable_and_a_restart() {
+fn a_machine_takes_an_address_and_a_name_that_come_late_and_joins_again_after_a_loose_cable_and_a_restart()
+ {
     let _alone = alone();
-    let lab = one_machine();
+    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        parameters: [("n2".into(), "limosa.name=".into())].into(),
+        ..LabOptions::namespaces(2)
+    });
     let (n1, n2) = (lab.node("n1"), lab.node("n2"));
+    // The end of its hardware address, until it is told otherwise.
+    wait_for_state(&n1, "limosa-0002", "alive", BOOT_TIMEOUT);
     let addresses = || shell(&n2, "ip -4 address show dev eth0");
     assert!(!addresses().contains("inet "), "{}", addresses());
     let lease = Lease {
         network: "10.77.1",
-        host_name: None,
+        host_name: Some("attic.example"),
     };
     let server = built(DhcpServer::start(&n1, lease));
     let has_address = || {
@@ -173,27 +181,29 @@ fn a_machine_takes_an_address_that_comes_late_and_joins_again_after_a_loose_cabl
         has.then_some(()).ok_or(text)
     };
     built(wait_until(SOON, "n2 has an address", has_address));
+    wait_for_state(&n1, "attic", "alive", SOON);
+    assert_eq!(state_of(&n1, "limosa-0002"), "unknown");
 
     let mut monitor = built(n2.monitor());
     built(monitor.set_link(false));
-    wait_for_state(&n1, "n2", "lost", LOSS_TIMEOUT);
+    wait_for_state(&n1, "attic", "lost", LOSS_TIMEOUT);
     built(monitor.set_link(true));
-    wait_for_state(&n1, "n2", "alive", SOON);
+    wait_for_state(&n1, "attic", "alive", SOON);
     drop(server);
 
     // It has 256 MiB; what is free is there for guests.
     built(wait_until(SOON, "n2 has 170 MiB for guests", || {
         let members = built(n1.limosa(&["nodes"]));
-        let free = &member(&members, "n2")["memory_free_bytes"];
+        let free = &member(&members, "attic")["memory_free_bytes"];
         let has = free.as_u64().is_some_and(|free| free >= 170 << 20);
         has.then_some(()).ok_or(free.to_string())
     }));
 
-    // It says goodbye, and is a new node of the same name.
+    // It says goodbye, and is a new node, which nobody has named.
     let id = || match built(n1.limosa(&["nodes"])) {
         Value::Array(rows) => rows
             .into_iter()
-            .find(|row| row["name"] == "n2" && row["state"] == "alive"),
+            .find(|row| row["name"] != "n1" && row["state"] == "alive"),
         _ => None,
     };
     let before = id().map(|row| row["id"].clone());
