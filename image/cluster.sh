@@ -26,7 +26,8 @@ if [[ -n $parameters ]]; then
 	echo "$parameters" >"$root/etc/limosa/parameters"
 fi
 if [[ $ssh_key != - ]]; then
-	mkdir -p -m 700 "$root/root" "$root/root/.ssh"
+	# In etc/dropbear the server puts the key that it makes itself for this boot.
+	mkdir -p -m 700 "$root/root" "$root/root/.ssh" "$root/etc/dropbear"
 	install -m 600 "$ssh_key" "$root/root/.ssh/authorized_keys"
 	cp -r "$cache/ssh/." "$root/"
 fi

@@ -13,6 +13,7 @@
 //! A namespace node with the image's key watches, and says when it sees the machine alive.
 
 mod cases;
+mod chosen;
 mod pictures;
 mod situations;
 

@@ -13,10 +13,11 @@ use crate::{Arguments, BOOT_TIMEOUT, lab_options};
 type Situation = fn(&Arguments) -> Result<Duration, LabError>;
 
 /// All, by name.
-pub(crate) const ALL: [(&str, Situation); 3] = [
+pub(crate) const ALL: [(&str, Situation); 4] = [
     ("eight at once, 128 MiB each", eight_at_once),
     ("no key, limosa.open", open),
     ("another segment, by limosa.seed", another_segment),
+    ("--ssh-key, --include, --name-prefix", crate::chosen::boot),
 ];
 
 fn machine(arguments: &Arguments) -> Result<LabOptions, LabError> {
