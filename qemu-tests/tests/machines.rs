@@ -159,7 +159,7 @@ fn a_machine_whose_power_button_is_pressed_sends_its_guests_home_and_leaves() {
 fn a_machine_takes_an_address_and_a_name_that_come_late_and_joins_again_after_a_loose_cable_and_a_restart()
  {
     let _alone = alone();
-    let boot = built(Boot::built_kernel(&repository().join("target")));
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         parameters: [("n2".into(), "limosa.name=".into())].into(),
