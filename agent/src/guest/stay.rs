@@ -20,6 +20,8 @@ use super::trouble::Trouble;
 pub enum Next {
     /// The guest goes on.
     Continue,
+    /// It goes on with an answer for which home was not asked, and may call again within microseconds.
+    Soon,
     /// It must go home; why, if home has not asked for it.
     GoHome(Option<String>),
     /// As [`Self::GoHome`], but not before the process of this thread has, if that is a guest as well.

@@ -11,6 +11,7 @@
 //! [`LEASE`], it ends by itself: home, which declares a silent guest lost only later, may then run the
 //! process again.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -43,6 +44,10 @@ pub const LEASE: Duration = Duration::from_secs(5);
 
 /// How often the supervisor reports and looks at its lease.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Reports of guests' threads that are handled before home is heard: a thread whose calls are answered here can make the
+/// next before the last is forgotten.
+const REPORTS_AT_ONCE_MAX: usize = 256;
 
 /// The supervisor of a family of guests: one that came from home, and those that were forked here.
 pub struct Supervisor {
@@ -125,7 +130,7 @@ impl Supervisor {
         }
         let mut last_tick = Instant::now();
         while !self.guests.is_empty() {
-            self.on_threads()?;
+            let mut is_busy = self.on_threads()?;
             self.on_messages()?;
             self.on_pager()?;
             if last_tick.elapsed() >= TICK {
@@ -133,7 +138,7 @@ impl Supervisor {
                 self.on_tick()?;
             }
             // Can take longer than the lease: what home says meanwhile is heard before the next tick.
-            let is_busy = self.send_home()?;
+            is_busy |= self.send_home()?;
             if self.guests.is_empty() {
                 break;
             }
@@ -235,9 +240,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Handles whatever the guests' threads report.
-    fn on_threads(&mut self) -> Result<(), Trouble> {
-        while let Some((thread, report)) = wait::poll_any()? {
+    /// Handles what the guests' threads report; whether there may be more.
+    fn on_threads(&mut self) -> Result<bool, Trouble> {
+        let mut soon = None;
+        for _ in 0..REPORTS_AT_ONCE_MAX {
+            let Some((thread, report)) = next_report(soon.take())? else {
+                return Ok(false);
+            };
             let owner = self
                 .guests
                 .iter()
@@ -245,13 +254,14 @@ impl Supervisor {
             match owner {
                 Some(index) => {
                     let next = self.stay(index).on_report(thread, report);
+                    soon = matches!(next, Ok(Next::Soon)).then_some(thread);
                     self.follow(index, next)?;
                 }
                 None if thread == self.sandbox.init() => return Err(Trouble::SandboxGone),
                 None => leave_to_its_end(thread, report),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Handles whatever home has sent.
@@ -315,7 +325,7 @@ impl Supervisor {
     /// Does what follows from an event of one guest.
     fn follow(&mut self, index: usize, next: Result<Next, Trouble>) -> Result<(), Trouble> {
         match next {
-            Ok(Next::Continue) => {}
+            Ok(Next::Continue | Next::Soon) => {}
             Ok(Next::GoHome(cause)) => want_home(&mut self.guests[index], cause),
             Ok(Next::GoHomeAfter(tid, cause)) => {
                 let first = self
@@ -446,6 +456,16 @@ impl Supervisor {
             false
         });
     }
+}
+
+/// The next report of a guest's threads, if there is one; that of a thread that will call soon is waited for briefly.
+fn next_report(soon: Option<ThreadId>) -> io::Result<Option<(ThreadId, Report)>> {
+    if let Some(thread) = soon
+        && let Some(report) = wait::poll_briefly(thread)?
+    {
+        return Ok(Some((thread, report)));
+    }
+    wait::poll_any()
 }
 
 /// A guest is to leave; the first cause counts.

@@ -192,7 +192,8 @@ impl Stay<'_> {
         completion: Completion,
     ) -> Result<Next, Trouble> {
         if let Some(result) = self.answer_ahead(trap) {
-            return self.answer(trap, result);
+            self.answer(trap, result)?;
+            return Ok(Next::Soon);
         }
         let memory = &mut self.guest.memory;
         let mut plan = match syscall::plan(
@@ -216,7 +217,8 @@ impl Stay<'_> {
             .as_ref()
             .and_then(|query| self.guest.lasting.find(query))
         {
-            return self.answer(trap, result);
+            self.answer(trap, result)?;
+            return Ok(Next::Soon);
         }
         let mask = self.current_mask(trap.thread)?;
         let call = self.next_call();
