@@ -31,8 +31,8 @@ pub struct ProtocolRange {
 
 /// The versions that this agent speaks.
 pub const PROTOCOLS: ProtocolRange = ProtocolRange {
-    oldest: 2,
-    newest: 2,
+    oldest: 3,
+    newest: 3,
 };
 
 impl ProtocolRange {
