@@ -152,13 +152,16 @@ impl Away<'_> {
         let (Some(wish), ToGuest::Return { ahead, .. }) = (answer.wish, &mut answer.header) else {
             return;
         };
+        if self.deputy.threads.len() > 1 {
+            // The calls of others could be on their way here, or look at the descriptor now.
+            return;
+        }
         let read_ahead = &mut self.progress.read_ahead;
         let file = read_ahead.file(self.deputy.pid, wish.descriptor);
         let contents = file
             .ok()
             .and_then(|file| Contents::read(file.as_fd(), wish.bytes));
-        // The calls of other threads could be on their way here.
-        let Some(contents) = contents.filter(|_| self.deputy.threads.len() == 1) else {
+        let Some(contents) = contents else {
             return;
         };
         let bytes = contents.bytes.len();

@@ -299,7 +299,7 @@ impl Away<'_> {
                 self.forget_by(layout.number)?;
                 wish = self.progress.read_ahead.wish(layout, result);
                 let lasting = making.inquiry.map_or_else(Vec::new, |inquiry| {
-                    self.lasting.rests_on(self.deputy.pid, inquiry, result)
+                    inquiry.rests_on(self.deputy.pid, result)
                 });
                 let last = self.last_return(making.call, layout, result, &reply, signal)?;
                 let reads = layout.forward.facts.portions.is_some_and(|it| it.reads);

@@ -62,6 +62,28 @@ pub(super) struct Inquiry {
     directories: Vec<u32>,
 }
 
+impl Inquiry {
+    /// The directories on which an answer rests; none if it need not last.
+    pub(super) fn rests_on(self, process: ThreadId, result: i64) -> Vec<u32> {
+        let Inquiry {
+            query,
+            start,
+            path,
+            directories,
+        } = self;
+        let lasts = match query.lasting_error(result) {
+            Some(LastingError::NoLink) => true,
+            // A symbolic link that leads to nothing is there.
+            Some(LastingError::Absent) => {
+                let found = watch::open_below(process, start, &path, OFlags::NOFOLLOW);
+                matches!(found, Err(Errno::NOENT))
+            }
+            None => false,
+        };
+        if lasts { directories } else { Vec::new() }
+    }
+}
+
 impl LastingAnswers {
     /// Has the way to a name watched, if its answer may last. Before the question is asked at home.
     pub(super) fn inquire(&mut self, process: ThreadId, query: NameQuery) -> Option<Inquiry> {
@@ -81,26 +103,6 @@ impl LastingAnswers {
             },
         };
         follow(watch, process, query)
-    }
-
-    /// The directories on which an answer rests; none if it need not last.
-    pub(super) fn rests_on(&self, process: ThreadId, inquiry: Inquiry, result: i64) -> Vec<u32> {
-        let Inquiry {
-            query,
-            start,
-            path,
-            directories,
-        } = inquiry;
-        let lasts = match query.lasting_error(result) {
-            Some(LastingError::NoLink) => true,
-            // A symbolic link that leads to nothing is there.
-            Some(LastingError::Absent) => {
-                let found = watch::open_below(process, start, &path, OFlags::NOFOLLOW);
-                matches!(found, Err(Errno::NOENT))
-            }
-            None => false,
-        };
-        if lasts { directories } else { Vec::new() }
     }
 
     /// Forgets everything, if this call may have a process find others behind its names; what guests have to forget.
