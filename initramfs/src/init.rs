@@ -1,4 +1,8 @@
 //! The node's one loop: owns all state of `/init`, waits for whatever happens next, never for one thing.
+//! Two subjects have files of their own: name and addresses (`naming`), the lab's host (`lab`).
+
+mod lab;
+mod naming;
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,16 +10,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::WaitOptions;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::hotplug::{Announcement, Hotplug};
 use crate::journal;
-use crate::lab_commands::{self, LabCommands};
-use crate::lab_message::{Event, Request, Stop};
-use crate::lab_port::{Incoming, LabPort};
+use crate::lab_commands::LabCommands;
+use crate::lab_message::{Event, Stop};
+use crate::lab_port::LabPort;
 use crate::links::{LEASE_DIRECTORY, Links};
 use crate::members::Members;
 use crate::node_name;
@@ -34,14 +38,8 @@ const IMAGE_PARAMETERS: &str = "/etc/limosa/parameters";
 const HOST_PARAMETERS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/limosa/parameters/raw";
 /// The second serial line and the second virtual terminal, for `limosa.shell`.
 const SHELL_TERMINALS: [&str; 2] = ["/dev/tty2", "/dev/ttyS1"];
-/// How long a nameless node waits for an interface (a USB one may take seconds) to be named after.
-const NAME_WAIT: Duration = Duration::from_secs(5);
-
 /// After this time a node has found its hardware and joined.
 const BOOT: Duration = Duration::from_secs(10);
-
-/// How long a DHCP client takes to start, on a slow machine.
-const DHCP_START: Duration = Duration::from_secs(3);
 
 /// The console is brought up to date at most this often.
 const VIEW_INTERVAL: Duration = Duration::from_millis(500);
@@ -92,7 +90,7 @@ impl Init {
             key_is_typed: false,
             links: Links::default(),
             name: None,
-            name_deadline: now + NAME_WAIT,
+            name_deadline: now + naming::NAME_WAIT,
             agent_log: ServiceLog::open()?,
             netboot_log: ServiceLog::open()?,
             services: Vec::new(),
@@ -247,39 +245,8 @@ impl Init {
         }
     }
 
-    /// Names the node as soon as it can be named, and starts what needs its name.
-    fn choose_name(&mut self, now: Instant) {
-        if self.name.is_some() {
-            return;
-        }
-        let given = self.parameters.name.as_deref().filter(|name| {
-            let is_valid = node_name::is_valid(name);
-            if !is_valid {
-                journal::warn(&format!(
-                    "limosa.name={name:?} is no host name and is ignored"
-                ));
-            }
-            is_valid
-        });
-        let prefix = self.parameters.name_prefix.as_deref();
-        let prefix = prefix.filter(|prefix| node_name::is_valid(prefix));
-        let prefix = prefix.unwrap_or(node_name::PREFIX_DEFAULT);
-        let name = match (
-            given,
-            self.links
-                .first_mac()
-                .as_deref()
-                .and_then(|mac| node_name::from_mac(prefix, mac)),
-        ) {
-            (Some(name), _) => name.to_owned(),
-            (None, Some(name)) => name,
-            (None, None) if now < self.name_deadline => return,
-            (None, None) => {
-                let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-                node_name::from_boot_id(prefix, &boot_id.unwrap_or_default())
-            }
-        };
-        self.be_called(name);
+    /// Starts what needs the node's name.
+    fn start_named(&mut self, now: Instant) {
         if self.membership == Membership::None {
             journal::warn("no cluster key and not limosa.open: the agent waits for a key");
         } else {
@@ -295,32 +262,6 @@ impl Init {
         if Path::new(programs::SSH_SERVER).exists() {
             let command = Box::new(programs::ssh_server);
             self.services.push(Service::new(Kind::Ssh, now, command));
-        }
-    }
-
-    fn be_called(&mut self, name: String) {
-        if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
-            journal::warn(&format!("the host name cannot be set: {error}"));
-        }
-        journal::note(&format!("this node is {name}"));
-        self.name = Some(name);
-    }
-
-    /// Takes the name that a DHCP server has given to a node that nobody else has named. Its agent starts
-    /// anew for that, so it is done only while there are no guests.
-    fn take_leased_name(&mut self) {
-        let has_guests = self.members.last().is_some_and(|it| it.own_guests() > 0);
-        if self.parameters.name.is_some() || self.name.is_none() || has_guests {
-            return;
-        }
-        let leased = self.links.leased_name();
-        let Some(name) = leased.filter(|name| self.name.as_ref() != Some(name)) else {
-            return;
-        };
-        self.be_called(name);
-        if let Some(pid) = self.agent_pid().and_then(Pid::from_raw) {
-            // One that has just ended is started again under the new name, too.
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
     }
 
@@ -384,46 +325,12 @@ impl Init {
             .retain(|service| !matches!(service.kind, Kind::Agent | Kind::Netboot));
     }
 
-    fn add_dhcp_client(&mut self, interface: String, now: Instant) {
-        // Who gives addresses must not ask itself for one.
-        if self
-            .parameters
-            .netboot
-            .as_ref()
-            .is_some_and(|netboot| netboot.dhcp)
-        {
-            return;
-        }
-        let name = self.name.clone().unwrap_or_default();
-        let kind = Kind::Dhcp(interface.clone());
-        let command = Box::new(move || programs::dhcp_client(&interface, &name));
-        self.services.push(Service::new(kind, now, command));
-    }
-
     /// Starts, once, what makes room in memory after the boot.
     fn put_away(&mut self, now: Instant) {
         if self.put_away_at.take_if(|at| *at <= now).is_some()
             && let Err(error) = sys::spawn(&mut programs::put_away(), sys::Terminal::None)
         {
             journal::warn(&format!("nothing is put away: {error}"));
-        }
-    }
-
-    /// Has the DHCP clients ask at once where a cable was plugged in, whatever they wait for.
-    fn ask_for_addresses(&mut self, now: Instant) {
-        let connected = self.links.newly_connected();
-        // Who has just been started asks anyway, and may not know the signal yet, which would end it.
-        let Some(moment) = now.checked_sub(DHCP_START) else {
-            return;
-        };
-        for service in &self.services {
-            if let Kind::Dhcp(interface) = &service.kind
-                && connected.contains(interface)
-                && let Some(pid) = service.pid_since(moment).and_then(Pid::from_raw)
-            {
-                // One that has just ended asks when it is started again.
-                let _ = rustix::process::kill_process(pid, Signal::USR1);
-            }
         }
     }
 
@@ -484,84 +391,6 @@ impl Init {
                     self.forget_typed_key();
                 }
             }
-        }
-    }
-
-    fn lab_turn(&mut self, now: Instant) {
-        let Some(port) = &mut self.lab_port else {
-            return;
-        };
-        for incoming in port.turn(now) {
-            match incoming {
-                Incoming::Connected => self.introduce(),
-                Incoming::Request(id, request) => self.carry_out(id, request),
-            }
-        }
-        if let Some(port) = &mut self.lab_port {
-            self.lab_commands.pass_on(port);
-        }
-    }
-
-    fn introduce(&mut self) {
-        let agent = self.agent_pid();
-        let Some(port) = &mut self.lab_port else {
-            return;
-        };
-        let name = self.name.as_deref().unwrap_or_default();
-        port.tell(&Event::booted(
-            name,
-            &self.kernel,
-            self.parameters.lab,
-            uptime_ms(),
-        ));
-        for interface in self.links.names() {
-            port.tell(&Event::Link {
-                interface,
-                uptime_ms: uptime_ms(),
-            });
-        }
-        if let Some(pid) = agent {
-            port.tell(&Event::AgentStarted {
-                pid,
-                uptime_ms: uptime_ms(),
-            });
-        }
-    }
-
-    fn carry_out(&mut self, id: u64, request: Request) {
-        let outcome = match request {
-            _ if !self.parameters.lab => {
-                Err("limosa.lab is not on the kernel command line".to_owned())
-            }
-            Request::Run {
-                argv,
-                env,
-                directory,
-            } => self
-                .lab_commands
-                .run(id, &argv, &env, &directory)
-                .map(|pid| Some(Event::Started { id, pid })),
-            Request::Signal(signal) => self.lab_commands.signal(id, signal).map(|()| None),
-            Request::Write {
-                path,
-                mode,
-                append,
-                bytes,
-            } => lab_commands::write_file(&path, mode, append, &bytes)
-                .map(|()| Some(Event::Done { id })),
-            Request::Stop(how) => {
-                self.stop(how);
-                Ok(None)
-            }
-        };
-        let answer = outcome.unwrap_or_else(|reason| {
-            Some(Event::Refused {
-                id: Some(id),
-                reason,
-            })
-        });
-        if let (Some(port), Some(answer)) = (&mut self.lab_port, answer) {
-            port.tell(&answer);
         }
     }
 
@@ -638,6 +467,14 @@ fn read_parameters() -> Parameters {
             )),
             Err(error) => journal::warn(&format!("parameters in {source} cannot be read: {error}")),
         }
+    }
+    let not_a_name = |name: &mut String| !node_name::is_valid(name);
+    let refused = [
+        parameters.name.take_if(not_a_name),
+        parameters.name_prefix.take_if(not_a_name),
+    ];
+    for name in refused.iter().flatten() {
+        journal::warn(&format!("{name:?} is no host name and is ignored"));
     }
     for word in &parameters.unknown {
         journal::warn(&format!("{word} means nothing here and is ignored"));
