@@ -5,6 +5,7 @@
 //! well, with a thin reader or socket beside it. `node`, `deputy`, `guest` and `migrate` are the glue
 //! around them; everything that talks to the kernel in raw terms lives in `sys`.
 
+pub mod admission;
 pub mod balance;
 pub mod cli;
 pub mod deputy;

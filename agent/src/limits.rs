@@ -225,3 +225,15 @@ pub const AHEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Descriptors that a process has opened while away of which that is remembered.
 pub const OWN_DESCRIPTORS_MAX: usize = 256;
+
+/// Nodes that ask to be admitted of which one question keeps the answers.
+pub const ASKERS_MAX: usize = 64;
+
+/// Of those that ask, on how many an operator's code is tried: each try is a guess for who only pretends to.
+pub const ASKERS_TRIED_MAX: usize = 3;
+
+/// Addresses to which an operator's code makes connect at most.
+pub const ASKER_ADDRESSES_MAX: usize = 12;
+
+/// Connections that a node that asks to be admitted has at a time; of more, the oldest makes room.
+pub const ASKER_CONNECTIONS_MAX: usize = 16;

@@ -1,6 +1,8 @@
 //! The node's one loop: owns all state of `/init`, waits for whatever happens next, never for one thing.
-//! Two subjects have files of their own: name and addresses (`naming`), the lab's host (`lab`).
+//! Three subjects have files of their own: name and addresses (`naming`), what a node without a key does
+//! (`keyless`), the lab's host (`lab`).
 
+mod keyless;
 mod lab;
 mod naming;
 
@@ -58,6 +60,7 @@ pub(crate) struct Init {
     name_deadline: Instant,
     agent_log: ServiceLog,
     netboot_log: ServiceLog,
+    asker_log: ServiceLog,
     services: Vec<Service>,
     members: Members,
     console: Console,
@@ -93,6 +96,7 @@ impl Init {
             name_deadline: now + naming::NAME_WAIT,
             agent_log: ServiceLog::open()?,
             netboot_log: ServiceLog::open()?,
+            asker_log: ServiceLog::open()?,
             services: Vec::new(),
             members: Members::new(now),
             console: Console::open(&parameters.consoles),
@@ -134,6 +138,7 @@ impl Init {
             }
             self.agent_log.turn();
             self.netboot_log.turn();
+            self.asker_log.turn();
             self.console.flush();
             self.hear_announcements(now);
             self.choose_name(now);
@@ -160,6 +165,7 @@ impl Init {
             PollFd::new(&self.hotplug, PollFlags::IN),
             PollFd::new(&self.agent_log, PollFlags::IN),
             PollFd::new(&self.netboot_log, PollFlags::IN),
+            PollFd::new(&self.asker_log, PollFlags::IN),
         ];
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         wanted.extend(self.power_buttons.descriptors().map(readable));
@@ -249,6 +255,7 @@ impl Init {
     fn start_named(&mut self, now: Instant) {
         if self.membership == Membership::None {
             journal::warn("no cluster key and not limosa.open: the agent waits for a key");
+            self.start_asking(now);
         } else {
             self.add_agent(now);
         }
@@ -293,36 +300,6 @@ impl Init {
             self.services
                 .push(Service::new(Kind::Netboot, now, command));
         }
-    }
-
-    fn asks_for_key(&self) -> bool {
-        self.membership == Membership::None && self.name.is_some()
-    }
-
-    /// Takes a key that somebody has typed. Whether it is one is for the agent to say.
-    fn take_typed_key(&mut self, now: Instant) {
-        if !self.asks_for_key() {
-            return;
-        }
-        while let Some(key) = self.console.typed() {
-            if key.is_empty() {
-                continue;
-            }
-            if let Some(membership) = Membership::by_key(&key) {
-                self.membership = membership;
-                self.key_is_typed = true;
-                self.add_agent(now);
-                return;
-            }
-        }
-    }
-
-    /// An agent that ended at once with a typed key did not like it: the person is asked again.
-    fn forget_typed_key(&mut self) {
-        self.key_is_typed = false;
-        self.membership = Membership::None;
-        self.services
-            .retain(|service| !matches!(service.kind, Kind::Agent | Kind::Netboot));
     }
 
     /// Starts, once, what makes room in memory after the boot.
@@ -388,8 +365,10 @@ impl Init {
                     });
                 }
                 if is_refused {
-                    self.forget_typed_key();
+                    self.forget_typed_key(now);
                 }
+            } else if service.kind == Kind::Asker && status.exit_status() == Some(0) {
+                self.be_admitted(now);
             }
         }
     }
@@ -420,6 +399,7 @@ impl Init {
             cluster: self.membership.cluster(),
             open: self.membership == Membership::Open,
             asks_for_key: self.asks_for_key(),
+            admission: self.admission(),
             boot_server: self.boot_server(),
             links: self.links.described(),
             agent,

@@ -14,6 +14,8 @@ use crate::put_away;
 const IMAGE_KEY: &str = "/etc/limosa/cluster.key";
 /// Where a key from the kernel command line is put for the agent to read.
 const GIVEN_KEY: &str = "/run/given-cluster.key";
+/// Where a key that a node of the cluster has sent is kept.
+pub(crate) const ADMITTED_KEY: &str = "/run/admitted-cluster.key";
 /// Where an image that was built with `--ssh-key` has its SSH server.
 pub(crate) const SSH_SERVER: &str = "/bin/dropbear";
 /// The agent's run directory: its control socket and state.
@@ -118,6 +120,17 @@ pub(crate) fn agent(name: &str, membership: &Membership, parameters: &Parameters
         agent.env("RUST_LOG", filter);
     }
     agent
+}
+
+/// What shows a code, and waits until an operator types that on a node of the cluster.
+pub(crate) fn asker(parameters: &Parameters) -> Command {
+    let mut asker = command("/bin/limosa");
+    asker.args(["key", "ask"]);
+    for interface in &parameters.interfaces {
+        asker.args(["--interface", interface]);
+    }
+    asker.arg(ADMITTED_KEY);
+    asker
 }
 
 /// How long a DHCP client rests after three questions that nobody answered, in seconds.

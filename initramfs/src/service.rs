@@ -22,6 +22,8 @@ use crate::sys;
 pub(crate) enum Kind {
     /// The Limosa agent.
     Agent,
+    /// What asks nodes of the cluster for its key.
+    Asker,
     /// The DHCP client of the interface.
     Dhcp(String),
     /// The boot server.
@@ -36,6 +38,7 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Kind::Agent => formatter.write_str("agent"),
+            Kind::Asker => formatter.write_str("question for the cluster key"),
             Kind::Dhcp(interface) => write!(formatter, "DHCP client of {interface}"),
             Kind::Netboot => formatter.write_str("boot server"),
             Kind::Ssh => formatter.write_str("SSH server"),
@@ -107,7 +110,7 @@ impl Service {
                     .open(terminal);
                 device.and_then(|device| sys::spawn_on_terminal(&mut command, device))
             }
-            Kind::Agent | Kind::Dhcp(_) | Kind::Netboot | Kind::Ssh => {
+            Kind::Agent | Kind::Asker | Kind::Dhcp(_) | Kind::Netboot | Kind::Ssh => {
                 sys::spawn(&mut command, sys::Terminal::None)
             }
         };

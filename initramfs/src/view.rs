@@ -117,6 +117,8 @@ pub(crate) struct View {
     pub(crate) open: bool,
     /// Whether the cluster key can be typed in.
     pub(crate) asks_for_key: bool,
+    /// What a person is to do so that a node of the cluster sends it, while it can be typed in.
+    pub(crate) admission: Option<String>,
     /// Whether it boots other PCs.
     pub(crate) boot_server: BootServer,
     pub(crate) links: Vec<Link>,
@@ -181,6 +183,12 @@ impl View {
         }
         if self.asks_for_key {
             lines.push(plain(""));
+            if let Some(admission) = &self.admission {
+                lines.push(Line::new(
+                    Tone::Own,
+                    clean(admission, REASON_CHARACTERS_MAX),
+                ));
+            }
             lines.push(plain(
                 "Type the cluster key here, limosa1-..., and press Enter:",
             ));
@@ -336,6 +344,7 @@ mod tests {
             cluster: Some("k3j9".to_owned()),
             open: false,
             asks_for_key: false,
+            admission: None,
             boot_server: BootServer::None,
             links: vec![Link {
                 name: "eth0".to_owned(),
@@ -431,7 +440,9 @@ mod tests {
         let mut view = view(Agent::Absent("not started".to_owned()));
         view.cluster = None;
         view.asks_for_key = true;
+        view.admission = Some("Run limosa admit 48-291507".to_owned());
         let lines = texts(&view, Medium::Screen);
+        assert_eq!(lines[lines.len() - 2], "Run limosa admit 48-291507");
         assert!(lines[1].contains("limosa.key="));
         assert!(lines.last().unwrap().starts_with("Type the cluster key"));
     }

@@ -249,6 +249,31 @@ fn a_machine_without_a_key_asks_for_it_on_its_console() {
 }
 
 #[test]
+fn a_machine_without_a_key_joins_when_its_code_is_typed_on_a_node_of_the_cluster() {
+    let _alone = alone();
+    let boot = built(Boot::built_kernel(&repository().join("target"), image()));
+    let lab = start(&LabOptions {
+        machines: [("n2".into(), boot)].into(),
+        key: Some(repository().join("cluster.key")),
+        baked_key: true,
+        ..LabOptions::namespaces(2)
+    });
+    let (n1, n2) = (lab.node("n1"), lab.node("n2"));
+    let shown = || {
+        let log = n2.log().map_err(|error| error.to_string())?;
+        let (_, after) = log.split_once("limosa admit ").ok_or(&*log)?;
+        after.get(..9).map(str::to_owned).ok_or(log)
+    };
+    let code = built(wait_until(BOOT_TIMEOUT, "n2 shows a code", shown));
+    let listed = built(n1.limosa(&["admit"]));
+    assert_eq!(listed[0]["name"], "n2", "{listed}");
+    let admitted = built(n1.limosa(&["admit", &code]));
+    assert_eq!(admitted["name"], "n2", "{admitted}");
+    wait_for_state(&n1, "n2", "alive", SOON);
+    wait_for_state(&n2, "n1", "alive", SOON);
+}
+
+#[test]
 fn a_machine_leaves_the_disk_of_its_pc_alone() {
     let _alone = alone();
     let directory = std::env::temp_dir().join(format!("limosa-disk-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! `limosa key`: make or look at a cluster key.
+//! `limosa key`: make or look at a cluster key, or ask a cluster for its.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -10,14 +10,18 @@ use std::process::ExitCode;
 use argh::FromArgs;
 
 use super::exit;
-use crate::node::config::{KEY_FILE_DEFAULT, read_key};
+use crate::admission::asker::{self, Newcomer};
+use crate::admission::code::Code;
+use crate::admission::exchange::Admitter;
+use crate::node::cluster::PORT_DEFAULT;
+use crate::node::config::{KEY_FILE_DEFAULT, parse_port, read_key};
 use crate::secure::key::ClusterKey;
 
-/// Make or look at a cluster key: the secret that the nodes of one cluster share. Whoever has it can run
+/// Make or look at a cluster key, or ask a cluster for its: the secret that the nodes of one cluster share. Whoever has it can run
 /// programs on all of them.
 #[derive(FromArgs)]
 #[argh(
-    example = "{command_name} new /etc/limosa/cluster.key\n{command_name} new > cluster.key\n{command_name} show cluster.key"
+    example = "{command_name} new /etc/limosa/cluster.key\n{command_name} new > cluster.key\n{command_name} show cluster.key\n{command_name} ask /etc/limosa/cluster.key"
 )]
 pub(super) struct Key {
     #[argh(subcommand)]
@@ -29,6 +33,7 @@ pub(super) struct Key {
 enum Action {
     New(New),
     Show(Show),
+    Ask(Ask),
 }
 
 /// Make a new key and print it, or write it to a new file that only its owner can read.
@@ -55,6 +60,22 @@ struct Show {
     file: Option<PathBuf>,
 }
 
+/// Show a code, and wait until an operator types it on a node of the cluster: `limosa admit CODE`. The key that
+/// comes is written to a new file that only its owner can read.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "ask")]
+struct Ask {
+    /// use this network interface only; may be given several times
+    #[argh(option)]
+    interface: Vec<String>,
+    /// UDP and TCP port (default: 4460, where nodes of the cluster look)
+    #[argh(option, from_str_fn(parse_port), default = "PORT_DEFAULT")]
+    port: u16,
+    /// the file to write; it must not exist
+    #[argh(positional)]
+    file: PathBuf,
+}
+
 pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let options: Key = match super::parse("key", words) {
         Ok(options) => options,
@@ -63,6 +84,7 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     match options.action {
         Action::New(options) => new(&options),
         Action::Show(options) => show(&options),
+        Action::Ask(options) => ask(options),
     }
 }
 
@@ -128,6 +150,42 @@ fn show(options: &Show) -> ExitCode {
         }
         Err(error) => exit::fail(exit::FAILED, error),
     }
+}
+
+fn ask(options: Ask) -> ExitCode {
+    let file = options.file;
+    if file.exists() {
+        let text = format!(
+            "{} exists already: remove it, or name another",
+            file.display()
+        );
+        return exit::fail(exit::FAILED, text);
+    }
+    let newcomer = Newcomer {
+        interfaces: options.interface,
+        port: options.port,
+        show: show_code,
+        file: file.clone(),
+        keep: write_new,
+    };
+    match asker::ask(newcomer) {
+        Ok(Admitter { cluster, name }) => {
+            super::print(&format!(
+                "{name} has admitted this node: the key of cluster {cluster} is in {}\n",
+                file.display()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit::fail(exit::FAILED, error),
+    }
+}
+
+/// A line that says what a person is to do; the first screen of a booted node shows it as it is.
+fn show_code(before: Option<&str>, code: Code) {
+    let before = before.map_or(String::new(), |line| format!("{line}. "));
+    super::print(&format!(
+        "{before}Run this on a node of the cluster: limosa admit {code}\n"
+    ));
 }
 
 #[cfg(test)]

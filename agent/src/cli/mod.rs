@@ -4,6 +4,7 @@
 //! Words are parsed by argh; what it does not do is added here: `--option=value`, a suggestion for a
 //! mistyped word, and exit code 2 for words that make no sense.
 
+mod admit;
 mod agent;
 mod client;
 mod doctor;
@@ -41,7 +42,7 @@ struct Command {
 }
 
 /// In the order in which a newcomer meets them.
-const COMMANDS: [Command; 11] = [
+const COMMANDS: [Command; 12] = [
     Command {
         name: "run",
         summary: "run a program that may leave home",
@@ -81,6 +82,11 @@ const COMMANDS: [Command; 11] = [
         name: "key",
         summary: "make or look at a cluster key",
         main: key::main,
+    },
+    Command {
+        name: "admit",
+        summary: "give the cluster key to a PC that shows a code (root)",
+        main: admit::main,
     },
     Command {
         name: "agent",
@@ -389,6 +395,7 @@ mod tests {
                 "why" => help_of::<why::Why>(name),
                 "status" => help_of::<status::Status>(name),
                 "key" => help_of::<key::Key>(name),
+                "admit" => help_of::<admit::Admit>(name),
                 "agent" => help_of::<agent::Agent>(name),
                 "doctor" => help_of::<doctor::Doctor>(name),
                 "netboot" => help_of::<netboot::Netboot>(name),

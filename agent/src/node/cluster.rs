@@ -24,6 +24,7 @@ use super::channel::{self, ChannelError, Credentials};
 use super::interfaces::InterfaceWatch;
 use super::listener;
 use super::peers::{Peers, Setup, To, VERSION};
+use crate::admission::search::Askers;
 use crate::balance::brain::Neighbour;
 use crate::balance::vector::LoadVector;
 use crate::discovery::multicast::DatagramSockets;
@@ -38,8 +39,10 @@ use crate::wire::hello::{Purpose, is_node_name};
 use crate::wire::supervisor::{NodeId, NodeName};
 
 mod api;
+mod search;
 
 pub use self::api::{ClusterConfig, ConnectError, Member, StartError};
+pub use self::search::SearchError;
 pub use super::channel::{Channel, Incoming};
 pub use super::peers::Counters;
 pub use crate::membership::MemberState;
@@ -64,6 +67,8 @@ pub struct Cluster {
     peers: RefCell<Peers>,
     meter: RefCell<Meter>,
     sockets: DatagramSockets,
+    /// Those who ask to be admitted, while somebody wants to know.
+    askers: RefCell<Option<Askers>>,
     incoming: Receiver<Incoming>,
     events: (Sender<MemberEvent>, Receiver<MemberEvent>),
     /// Ends the timer's wait when something became due earlier.
@@ -132,6 +137,7 @@ impl Cluster {
             peers: RefCell::new(Peers::new(Duration::ZERO, setup, meter.short())),
             meter: RefCell::new(meter),
             sockets,
+            askers: RefCell::default(),
             incoming,
             events: bounded(MEMBER_EVENTS_MAX),
             wake: bounded(1),
@@ -205,7 +211,9 @@ impl Cluster {
         loop {
             match socket.recv_from(&mut buffer).await {
                 Ok((bytes, from)) => {
-                    self.with_peers(|peers, now| peers.receive(now, &buffer[..bytes], from));
+                    if !self.is_about_admission(&buffer[..bytes], from) {
+                        self.with_peers(|peers, now| peers.receive(now, &buffer[..bytes], from));
+                    }
                 }
                 Err(error) => {
                     log::debug!("receiving datagrams: {error}");

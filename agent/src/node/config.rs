@@ -340,7 +340,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 }
 
 /// The host's own name, without a domain.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy();
     name.split('.').next().unwrap_or_default().to_string()

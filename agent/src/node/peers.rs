@@ -270,6 +270,12 @@ impl Peers {
             .collect()
     }
 
+    /// The usable interfaces.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Usable] {
+        &self.interfaces
+    }
+
     /// The usable interfaces or their addresses have changed.
     pub fn set_interfaces(&mut self, now: Duration, interfaces: Vec<Usable>) {
         self.interfaces = interfaces;

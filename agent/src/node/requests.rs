@@ -53,6 +53,9 @@ impl Agent {
                 let report = Box::new(self.status());
                 answer(&reply, ControlResponse::Status(report));
             }
+            ControlRequest::Admit { code, address } => {
+                self.admit(code.as_deref(), address.as_deref(), caller, reply);
+            }
             // Taken by the control socket before it comes here.
             ControlRequest::Adopt => {}
         }

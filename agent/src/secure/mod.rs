@@ -4,6 +4,7 @@
 //! - [`identity`]: this node's own key pair;
 //! - [`datagram`]: the authenticated envelope of beacons and membership messages;
 //! - [`handshake`]: Noise IKpsk2, which turns a fresh connection into two symmetric keys;
+//! - [`pake`]: a strong key from a short code that a person has read and typed;
 //! - [`record`]: what travels on a connection afterwards.
 
 pub mod datagram;
@@ -11,4 +12,5 @@ pub mod handshake;
 pub mod identity;
 pub mod key;
 pub mod page_digest;
+pub mod pake;
 pub mod record;

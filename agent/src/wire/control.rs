@@ -44,6 +44,14 @@ pub enum ControlRequest {
     Node(NodeOrder),
     /// How this node, its cluster and its agent are doing. Answered by [`ControlResponse::Status`].
     Status,
+    /// Root only: who asks to be admitted to the cluster? Answered by [`ControlResponse::Askers`]. With a code:
+    /// send the cluster key to who shows it. Answered by [`ControlResponse::Admitted`].
+    Admit {
+        /// The code, as somebody has typed it.
+        code: Option<String>,
+        /// Ask at this address, and not by multicast.
+        address: Option<String>,
+    },
     /// Root only: from here on the connection is a supervisor's link, and the supervisor sends
     /// [`super::supervisor::FromSupervisor::Hello`] next. Not answered; the agent closes the connection
     /// if it does not want it.
@@ -128,6 +136,10 @@ pub enum ControlResponse {
     Node(NodeModes),
     /// Answer to [`ControlRequest::Status`].
     Status(Box<StatusReport>),
+    /// Answer to [`ControlRequest::Admit`] without a code, by name.
+    Askers(Vec<AskerRow>),
+    /// Answer to [`ControlRequest::Admit`] with one.
+    Admitted(AskerRow),
     /// The request was not done.
     Error(ControlError),
 }
@@ -230,6 +242,17 @@ pub struct NodeRow {
     pub version: String,
     /// Whether it is the node that was asked.
     pub this: bool,
+}
+
+/// A node that asks to be admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskerRow {
+    /// What it calls itself.
+    pub name: String,
+    /// Where it was heard.
+    pub address: String,
+    /// The first two digits of its code.
+    pub mark: String,
 }
 
 /// A process of a job.
@@ -467,6 +490,8 @@ mod tests {
             }),
             (any::<u32>(), any::<Option<String>>())
                 .prop_map(|(pid, node)| ControlRequest::Why { pid, node }),
+            any::<[Option<String>; 2]>()
+                .prop_map(|[code, address]| ControlRequest::Admit { code, address }),
         ]
     }
 

@@ -109,7 +109,8 @@ fn without_key(arguments: &Arguments) -> Result<String, LabError> {
     let mut said = String::new();
     wait_until(BOOT_TIMEOUT, "the node asks for the key", || {
         said = node.log().map_err(|error| error.to_string())?;
-        let asks = said.contains("Type the cluster key") && said.contains("fe80::");
+        let words = ["Type the cluster key", "fe80::", "limosa admit"];
+        let asks = words.iter().all(|word| said.contains(word));
         asks.then_some(()).ok_or_else(|| said.clone())
     })?;
     lab.down()?;
