@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::migrate::page_stream::PageStream;
-use crate::wire::supervisor::{ConnectionUse, FromSupervisor, NodeName, PagesToken};
+use crate::wire::supervisor::{ConnectionUse, FromSupervisor, NodeName};
 
 use super::departure::DepartureError;
 use super::supervisor::{Connection, Supervisor, TICK};
@@ -12,12 +12,8 @@ use super::supervisor::{Connection, Supervisor, TICK};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Supervisor {
-    /// Has the agents connect.
-    pub(super) fn connect(
-        &mut self,
-        node: &NodeName,
-        wanted: ConnectionUse,
-    ) -> Result<Connection, DepartureError> {
+    /// Has the agents connect; names the connection that will be made.
+    pub(super) fn ask_to_connect(&mut self, node: &NodeName, wanted: ConnectionUse) -> u64 {
         self.channels_asked += 1;
         let request = self.channels_asked;
         self.link.send(&FromSupervisor::OpenChannel {
@@ -25,6 +21,15 @@ impl Supervisor {
             node: node.id,
             wanted,
         });
+        request
+    }
+
+    /// Waits for a connection that was asked for.
+    pub(super) fn connection(
+        &mut self,
+        node: &NodeName,
+        request: u64,
+    ) -> Result<Connection, DepartureError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         while Instant::now() < deadline {
             let position = self
@@ -47,12 +52,8 @@ impl Supervisor {
     }
 
     /// The connection for memory that follows; without one all memory goes first.
-    pub(super) fn connect_pages(
-        &mut self,
-        node: &NodeName,
-        token: PagesToken,
-    ) -> Option<PageStream> {
-        let connected = self.connect(node, ConnectionUse::Pages(token));
+    pub(super) fn page_connection(&mut self, node: &NodeName, request: u64) -> Option<PageStream> {
+        let connected = self.connection(node, request);
         let stream = connected.and_then(|(descriptor, keys)| {
             PageStream::new(descriptor, &keys).map_err(DepartureError::from)
         });

@@ -29,7 +29,7 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::{MoveError, NodeName, PagesToken, Reason};
+use crate::wire::supervisor::{MoveError, NodeName, Reason};
 
 use super::away::{Away, Member};
 use super::draft::{Assumed, Draft};
@@ -151,13 +151,12 @@ fn accept(examined: Result<Vec<Reason>, ExamineError>) -> Result<(), DepartureEr
     }
 }
 
-/// Step 2: from the connection to an empty guest. Whether its memory may follow it.
+/// Step 2, first half: asks for an empty guest.
 pub fn prepare(
     channel: &mut Channel,
     pid: ThreadId,
     capabilities: &Capabilities,
-    pages: PagesToken,
-) -> Result<bool, DepartureError> {
+) -> Result<(), DepartureError> {
     let tids = tasks::read(pid.cast_unsigned())
         .map_err(|error| DepartureError::Failed(error.to_string()))?;
     let prepare = Prepare {
@@ -166,9 +165,12 @@ pub fn prepare(
         capabilities: baseline::relied_on(capabilities, pid.cast_unsigned())
             .map_err(|error| DepartureError::Failed(error.to_string()))?,
         possible_cpus: possible_cpus(),
-        pages,
     };
-    channel.send(&ToGuest::Prepare(prepare), &[])?;
+    Ok(channel.send(&ToGuest::Prepare(prepare), &[])?)
+}
+
+/// Step 2, second half: the empty guest is there. Whether its memory may follow it.
+pub fn prepared(channel: &mut Channel) -> Result<bool, DepartureError> {
     expect(channel, |message| match message {
         ToDeputy::Prepared { takes_pages_later } => Some(*takes_pages_later),
         _ => None,

@@ -89,8 +89,6 @@ pub fn main() -> ExitCode {
 }
 
 fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
-    // Before anything is traced: it forks.
-    let capabilities = Capabilities::probe();
     let children = signal::child_descriptor()?;
     let (stream, first) = link::first_message(descriptor)
         .map_err(|error| Trouble::Protocol(format!("the agent's link failed: {error}")))?;
@@ -100,6 +98,7 @@ fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
         control_socket,
         home,
         follow,
+        capabilities,
     } = first.message
     else {
         return Err(Trouble::Protocol(
@@ -298,15 +297,16 @@ impl Supervisor {
         is_drafted: bool,
     ) -> Result<Departed, DepartureError> {
         let pid = self.pid;
-        let (descriptor, keys) = self.connect(node, ConnectionUse::Migration)?;
-        let mut channel = Channel::new(descriptor, &keys)?;
         let token = PagesToken::random()?;
-        let takes_pages_later = departure::prepare(&mut channel, pid, &self.capabilities, token)?;
-        let pages = if takes_pages_later {
-            self.connect_pages(node, token)
-        } else {
-            None
-        };
+        let request = self.ask_to_connect(node, ConnectionUse::Migration(token));
+        let (descriptor, keys) = self.connection(node, request)?;
+        let mut channel = Channel::new(descriptor, &keys)?;
+        departure::prepare(&mut channel, pid, &self.capabilities)?;
+        // While the remote node makes its guest.
+        let request = self.ask_to_connect(node, ConnectionUse::Pages(token));
+        let takes_pages_later = departure::prepared(&mut channel)?;
+        let pages = self.page_connection(node, request);
+        let pages = pages.filter(|_| takes_pages_later);
         let draft = is_drafted
             .then(|| Draft::send(&mut channel, pid))
             .transpose()?;

@@ -15,7 +15,7 @@ use crate::migrate::link::AgentLink;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::{FromSupervisor, NodeName};
+use crate::wire::supervisor::NodeName;
 
 use super::build::{Builder, Built, BuiltThread};
 use super::clocks::{self, ClockOffsets};
@@ -89,9 +89,6 @@ fn build_guest(
     } = sandbox.spawn_guest(prepare.pid)?;
     let later = missing.map(|userfaultfd| Later { pager, userfaultfd });
     let takes_pages_later = later.is_some();
-    if takes_pages_later {
-        link.send(&FromSupervisor::AwaitPages(prepare.pages));
-    }
     channel.send(&ToDeputy::Prepared { takes_pages_later }, &[])?;
     let (draft, message) = receive_draft(channel, leader, prepare)?;
     let ToGuest::Depart {

@@ -21,7 +21,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::link::{self, AgentLink};
 use crate::sys::inherited;
-use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::{self, numbers};
 use crate::sys::wait::{self, Report};
@@ -86,6 +85,7 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
         home: _,
         remote,
         control_socket,
+        capabilities,
     } = first.message
     else {
         return Err(protocol("the agent did not say what to start"));
@@ -93,8 +93,6 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
     let connection = first
         .descriptor
         .ok_or_else(|| protocol("the agent has handed over no connection"))?;
-    // The kernel's answers about this node; made before there is a guest, because it forks.
-    let capabilities = Capabilities::probe();
     let mut channel = Channel::new(connection, &keys)?;
     let message: Message<ToGuest> = channel.receive(DEPARTURE_TIMEOUT)?;
     let ToGuest::Prepare(prepare) = message.header else {

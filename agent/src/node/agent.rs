@@ -33,7 +33,7 @@ use crate::sys::peer::Peer;
 use crate::sys::probe::Capabilities;
 use crate::wire::control::{ControlRequest, ControlResponse};
 use crate::wire::hello::Purpose;
-use crate::wire::supervisor::{FromSupervisor, NodeId, NodeName, Reason};
+use crate::wire::supervisor::{FromSupervisor, NodeId, NodeName, PagesToken, Reason};
 
 /// How often ended jobs are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub enum Event {
     /// Another node connects.
     Incoming(Incoming),
     /// A connection of another node is established; its guest is the process with this pid there.
-    GuestChannel(Channel, u32),
+    GuestChannel(Channel, u32, PagesToken),
     /// Something happened to a member.
     Member(MemberEvent),
     /// Time to look for what has ended.
@@ -332,11 +332,12 @@ impl Agent {
                     pid,
                     balanced,
                     load_centi,
-                } => self.guest_asks(incoming, pid, balanced.then_some(load_centi)),
+                    pages,
+                } => self.guest_asks(incoming, pid, pages, balanced.then_some(load_centi)),
                 Purpose::Pages { token } => self.pages_come(incoming, token),
                 Purpose::Capabilities => self.tell_capabilities(incoming),
             },
-            Event::GuestChannel(channel, pid) => self.guest_arrives(channel, pid),
+            Event::GuestChannel(channel, pid, pages) => self.guest_arrives(channel, pid, pages),
             Event::Member(event) => self.member_changed(&event),
             Event::TurnedAway(pid, node) => self.turned_away(pid, node),
             Event::Glance => self.glance(),

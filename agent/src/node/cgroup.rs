@@ -272,9 +272,9 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Puts a supervisor among the supervisors.
-    pub fn put_supervisor(&self, pid: u32) -> io::Result<()> {
-        put(&self.supervisors(), pid)
+    /// The directory of the supervisors' cgroup, to start one in it.
+    pub fn open_supervisors(&self) -> io::Result<OwnedFd> {
+        Ok(fs::File::open(self.supervisors())?.into())
     }
 
     /// The job that a process belongs to.

@@ -2,8 +2,8 @@
 //!
 //! 1. A home connects for a migration: it is refused in words, or a guest's supervisor is started with the
 //!    connection.
-//! 2. The supervisor says that memory will follow (`AwaitPages`); home connects for that, and the connection
-//!    goes to the supervisor that awaits it.
+//! 2. Home connects a second time, for memory that is to follow; that connection goes to the supervisor whose
+//!    migration named it.
 
 use std::rc::Rc;
 
@@ -18,6 +18,7 @@ impl Agent {
         &mut self,
         incoming: Incoming,
         pid: u32,
+        pages: PagesToken,
         balanced: Option<Option<u32>>,
     ) {
         let refusal = if self.stopping != Stopping::No {
@@ -50,7 +51,7 @@ impl Agent {
                 match incoming.accept().await {
                     Ok(channel) => {
                         // A closed queue means that the agent has stopped.
-                        let _ = events.send(Event::GuestChannel(channel, pid)).await;
+                        let _ = events.send(Event::GuestChannel(channel, pid, pages)).await;
                     }
                     Err(error) => {
                         coming.set(coming.get().saturating_sub(1));
@@ -97,24 +98,27 @@ impl Agent {
             .detach();
     }
 
-    pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32) {
+    pub(super) fn guest_arrives(&mut self, channel: Channel, pid: u32, pages: PagesToken) {
         let home = channel.peer;
         let coming = &self.guests_coming;
         coming.set(coming.get().saturating_sub(1));
-        let started = self.supervisors.start(Charge::Guest {
+        let started = self.start_supervisor(Charge::Guest {
             pid,
             home: Some(home.clone()),
         });
         let result = started.and_then(|key| {
-            self.settle_supervisor(key);
             let start = ToSupervisor::StartGuest {
                 keys: channel.keys,
                 home: home.clone(),
                 remote: self.this.clone(),
                 control_socket: self.control_socket(),
+                capabilities: self.capabilities.clone(),
             };
             match self.supervisors.get_mut(key) {
-                Some(supervisor) => supervisor.send(start, Some(channel.fd)),
+                Some(supervisor) => {
+                    supervisor.awaited_pages = Some(pages);
+                    supervisor.send(start, Some(channel.fd))
+                }
                 None => Ok(()),
             }
         });

@@ -408,7 +408,7 @@ impl Agent {
         process: Identity,
         wait_exec: bool,
     ) -> Result<SupervisorKey, SupervisorError> {
-        let key = self.supervisors.start(Charge::Deputy(process))?;
+        let key = self.start_supervisor(Charge::Deputy(process))?;
         let start = ToSupervisor::StartDeputy {
             pid: process.pid,
             wait_exec,
@@ -418,8 +418,8 @@ impl Agent {
                 .jobs
                 .job_of(process.pid)
                 .is_some_and(|job| job.policy == JobPolicy::Follow),
+            capabilities: self.capabilities.clone(),
         };
-        self.settle_supervisor(key);
         if let Some(supervisor) = self.supervisors.get_mut(key) {
             supervisor.send(start, None)?;
         }

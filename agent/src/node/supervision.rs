@@ -7,10 +7,13 @@ use std::os::unix::net::UnixStream;
 use smol::Async;
 
 use super::agent::{Agent, Event, Stopping};
+use super::cgroup::Cgroups;
 use super::cluster::ConnectError;
 use super::jobs;
 use super::moves::{MoveOrder, answer, answer_error, refused_to_leave};
-use super::supervisors::{Asker, Charge, End, PendingMove, Supervisor, SupervisorKey, Ward};
+use super::supervisors::{
+    Asker, Charge, End, PendingMove, Supervisor, SupervisorError, SupervisorKey, Ward,
+};
 use crate::deputy::supervisor::EXECUTES;
 use crate::limits::NOTICE_BYTES_MAX;
 use crate::process::Identity;
@@ -37,18 +40,28 @@ impl Agent {
         self.socket.path().to_string_lossy().into_owned()
     }
 
-    /// Puts a new supervisor where it belongs, and tells the cluster how many guests there are.
-    pub(super) fn settle_supervisor(&mut self, key: SupervisorKey) {
-        let pid = self
-            .supervisors
-            .get_mut(key)
-            .map(|supervisor| supervisor.supervisor_pid);
-        if let (Some(pid), Some(cgroups)) = (pid, self.jobs.cgroups())
-            && let Err(error) = cgroups.put_supervisor(pid)
-        {
-            log::warn!("cannot put supervisor {pid} into its cgroup: {error}");
-        }
+    /// Starts a supervisor where it belongs, and tells the cluster how many guests there are. Its first message is
+    /// for the caller to send.
+    pub(super) fn start_supervisor(
+        &mut self,
+        charge: Charge,
+    ) -> Result<SupervisorKey, SupervisorError> {
+        let cgroup = self.jobs.cgroups().map(Cgroups::open_supervisors);
+        let cgroup = cgroup.transpose().unwrap_or_else(|error| {
+            log::warn!("a supervisor is started outside its cgroup: {error}");
+            None
+        });
+        let is_placed = cgroup.is_some();
+        let started = self.supervisors.start(charge.clone(), cgroup);
+        let key = match started {
+            Err(SupervisorError::Start(error)) if is_placed => {
+                log::warn!("a supervisor is started outside its cgroup: {error}");
+                self.supervisors.start(charge, None)?
+            }
+            started => started?,
+        };
         self.count_guests();
+        Ok(key)
     }
 
     fn count_guests(&self) {
@@ -67,7 +80,6 @@ impl Agent {
                 node,
                 wanted,
             } => self.open_channel(key, request, node, wanted),
-            FromSupervisor::AwaitPages(token) => supervisor.awaited_pages = Some(token),
             FromSupervisor::Status { pid, status } => self.status_changed(key, pid, status),
             FromSupervisor::Left { pid } => {
                 if let Some(ward) = supervisor.wards.remove(&pid) {
@@ -124,7 +136,7 @@ impl Agent {
             return;
         }
         let purpose = match wanted {
-            ConnectionUse::Migration => {
+            ConnectionUse::Migration(pages) => {
                 let order = supervisor.moves.values().find(|order| {
                     matches!(order.asker, Asker::Balancer)
                         && matches!(&order.destination, Destination::Node(to) if to.id == node)
@@ -133,6 +145,7 @@ impl Agent {
                     pid,
                     balanced: order.is_some(),
                     load_centi: order.and_then(|order| self.balancing.counted_on(order.pid, node)),
+                    pages,
                 }
             }
             ConnectionUse::Pages(token) => Purpose::Pages { token },

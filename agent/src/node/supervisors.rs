@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::Child;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use smol::channel::{Receiver, Sender};
 use smol::{Async, LocalExecutor, Task, future};
 
@@ -257,22 +256,27 @@ impl Supervisors {
         }
     }
 
-    /// Starts the process of a supervisor and links to it. Its first message is for the caller to send.
-    pub fn start(&mut self, charge: Charge) -> Result<SupervisorKey, SupervisorError> {
+    /// Starts the process of a supervisor, in a cgroup if one is given, and links to it. Its first message is for the
+    /// caller to send.
+    pub fn start(
+        &mut self,
+        charge: Charge,
+        cgroup: Option<OwnedFd>,
+    ) -> Result<SupervisorKey, SupervisorError> {
         let command = match charge.role() {
-            Role::Deputy => "deputy-supervisor",
-            Role::Guest => "guest-supervisor",
+            Role::Deputy => c"deputy-supervisor",
+            Role::Guest => c"guest-supervisor",
         };
         let (ours, theirs) = UnixStream::pair().map_err(SupervisorError::Start)?;
         let link = Async::new(ours).map_err(SupervisorError::Start)?;
-        let child = spawn_detached(command, &OwnedFd::from(theirs), LINK_FD)
+        let (pid, pidfd) = spawn_detached(command, &OwnedFd::from(theirs), LINK_FD, cgroup)
             .map_err(SupervisorError::Start)?;
         let role = charge.role();
         let ward = Ward {
             charge,
             status: None,
         };
-        self.insert(child.id(), Some(child), role, vec![ward], link)
+        self.insert(pid, pidfd, true, role, vec![ward], link)
     }
 
     /// Takes a supervisor back that lost its former agent and has connected again.
@@ -283,24 +287,25 @@ impl Supervisors {
         wards: Vec<Ward>,
         link: Async<UnixStream>,
     ) -> Result<SupervisorKey, SupervisorError> {
-        self.insert(supervisor_pid, None, role, wards, link)
-    }
-
-    fn insert(
-        &mut self,
-        supervisor_pid: u32,
-        child: Option<Child>,
-        role: Role,
-        wards: Vec<Ward>,
-        link: Async<UnixStream>,
-    ) -> Result<SupervisorKey, SupervisorError> {
         let pidfd = i32::try_from(supervisor_pid)
             .ok()
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
-            .and_then(Async::new)
             .map_err(SupervisorError::Start)?;
+        self.insert(supervisor_pid, pidfd, false, role, wards, link)
+    }
+
+    fn insert(
+        &mut self,
+        supervisor_pid: u32,
+        pidfd: OwnedFd,
+        is_child: bool,
+        role: Role,
+        wards: Vec<Ward>,
+        link: Async<UnixStream>,
+    ) -> Result<SupervisorKey, SupervisorError> {
+        let pidfd = Async::new(pidfd).map_err(SupervisorError::Start)?;
         self.key_last += 1;
         let key = SupervisorKey(self.key_last);
         let link = Rc::new(link);
@@ -311,7 +316,7 @@ impl Supervisors {
                 key,
                 Rc::clone(&link),
                 pidfd,
-                child,
+                is_child,
                 self.events.clone(),
             )),
         ];
@@ -403,7 +408,7 @@ async fn read(
     key: SupervisorKey,
     link: Rc<Async<UnixStream>>,
     pidfd: Async<OwnedFd>,
-    mut child: Option<Child>,
+    is_child: bool,
     events: Sender<Event>,
 ) {
     let mut reader = FrameReader::default();
@@ -428,7 +433,14 @@ async fn read(
                 open = false;
                 continue;
             }
-            Heard::Ended => SupervisorEvent::Ended(child.as_mut().map_or(End::Unknown, reap)),
+            Heard::Ended => {
+                let end = if is_child {
+                    reap(pidfd.as_fd())
+                } else {
+                    End::Unknown
+                };
+                SupervisorEvent::Ended(end)
+            }
         };
         let last = matches!(event, SupervisorEvent::Ended(_));
         if events.send(Event::Supervisor(key, event)).await.is_err() || last {
@@ -452,14 +464,13 @@ async fn hear(key: SupervisorKey, reader: &mut FrameReader, link: &Async<UnixStr
 }
 
 /// Reaps a child that has ended.
-fn reap(child: &mut Child) -> End {
-    use std::os::unix::process::ExitStatusExt;
-    match child.wait() {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => End::Exited(code),
-            (None, Some(signal)) => End::Killed(signal),
-            (None, None) => End::Unknown,
-        },
-        Err(_) => End::Unknown,
+fn reap(child: BorrowedFd<'_>) -> End {
+    let Ok(Some(status)) = waitid(WaitId::PidFd(child), WaitIdOptions::EXITED) else {
+        return End::Unknown;
+    };
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Killed(signal),
+        (None, None) => End::Unknown,
     }
 }

@@ -31,8 +31,8 @@ pub struct ProtocolRange {
 
 /// The versions that this agent speaks.
 pub const PROTOCOLS: ProtocolRange = ProtocolRange {
-    oldest: 3,
-    newest: 3,
+    oldest: 4,
+    newest: 4,
 };
 
 impl ProtocolRange {
@@ -147,6 +147,8 @@ pub enum Purpose {
         /// it has more. None: whatever it has.
         #[serde(default)]
         load_centi: Option<u32>,
+        /// Names the page connection, if one follows.
+        pages: PagesToken,
     },
     /// The pages of a process that is coming: the connecting node is its home.
     Pages {
@@ -347,6 +349,7 @@ mod tests {
                 pid: 42,
                 balanced: true,
                 load_centi: Some(150),
+                pages: PagesToken([7; 16]),
             },
         };
         assert_eq!(
@@ -397,6 +400,7 @@ mod tests {
                 pid: 1,
                 balanced: false,
                 load_centi: None,
+                pages: PagesToken([7; 16]),
             },
         };
         assert!(Hello::from_bytes(&hello.to_bytes().unwrap()).is_err());

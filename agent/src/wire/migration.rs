@@ -47,7 +47,6 @@ use crate::migrate::scheduling::Scheduling;
 use crate::process::maps::{Mapping, MappingKind};
 use crate::sys::signal::{SignalAction, SignalInfo, SignalSet};
 use crate::syscall;
-use crate::wire::supervisor::PagesToken;
 
 /// From the deputy supervisor to the guest supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -283,8 +282,6 @@ pub struct Prepare {
     pub capabilities: crate::sys::probe::Capabilities,
     /// Number of CPUs that home's kernel can have: per-CPU data of programs is sized by it.
     pub possible_cpus: u32,
-    /// Names the page connection, if there will be one.
-    pub pages: PagesToken,
 }
 
 /// From the guest supervisor to the deputy supervisor.

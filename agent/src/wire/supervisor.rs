@@ -13,6 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::probe::Capabilities;
+
 /// The descriptor on which a supervisor finds its end of the link when it is started.
 pub const LINK_FD: i32 = 3;
 
@@ -67,8 +69,8 @@ impl PagesToken {
 /// What a supervisor wants a connection for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConnectionUse {
-    /// A migration channel.
-    Migration,
+    /// A migration channel, and what names the page connection that will follow it.
+    Migration(PagesToken),
     /// The pages of the guest that waits for them.
     Pages(PagesToken),
 }
@@ -153,6 +155,8 @@ pub enum ToSupervisor {
         home: NodeName,
         /// A program that the process executes while it is away is sent after it.
         follow: bool,
+        /// What this node can do, as its agent found out.
+        capabilities: Capabilities,
     },
     /// First message to a guest supervisor. The connection's descriptor is attached; the agent has done
     /// the handshake and sent the answer to `Hello`.
@@ -165,6 +169,8 @@ pub enum ToSupervisor {
         remote: NodeName,
         /// Path of the agent's control socket, to connect to again if the agent restarts.
         control_socket: String,
+        /// What this node can do, as its agent found out.
+        capabilities: Capabilities,
     },
     /// Answer to [`FromSupervisor::OpenChannel`], or the page connection that a guest's supervisor awaits
     /// (request 0); the connection's descriptor is attached on success.
@@ -210,8 +216,6 @@ pub enum FromSupervisor {
         /// What for.
         wanted: ConnectionUse,
     },
-    /// A page connection with this token will come, and is for this supervisor.
-    AwaitPages(PagesToken),
     /// The state of a process has changed (also sent about once a second while away, for the CPU time). One
     /// not heard of before has been forked by one that is away.
     Status {

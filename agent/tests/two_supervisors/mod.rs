@@ -11,8 +11,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use limosa::sys::probe::Capabilities;
 use limosa::wire::local::{self, LocalError};
 use limosa::wire::supervisor::{
     ChannelKeys, ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NodeId,
@@ -101,6 +103,7 @@ impl Supervisors {
             control_socket,
             home: node("home"),
             follow: false,
+            capabilities: capabilities(),
         };
         local::send(&link, &message, None).unwrap();
         Supervisors {
@@ -241,7 +244,7 @@ impl Supervisors {
             receive_nonce: 0,
         };
         match wanted {
-            ConnectionUse::Migration => self.start_guest(id, keys(2, 1), &at_remote),
+            ConnectionUse::Migration(_) => self.start_guest(id, keys(2, 1), &at_remote),
             ConnectionUse::Pages(_) => {
                 let (request, result) = (0, Ok(keys(2, 1)));
                 let message = ToSupervisor::Channel { request, result };
@@ -269,6 +272,7 @@ impl Supervisors {
             home: node("home"),
             remote,
             control_socket: "/nonexistent/control.sock".to_owned(),
+            capabilities: capabilities(),
         };
         local::send(&link, &message, Some(connection.as_fd())).unwrap();
         if let Some(lifetime) = self.guest_lifetime {
@@ -288,6 +292,12 @@ impl Supervisors {
             .as_ref()
             .is_some_and(|status| status.state == ProcessState::Away)
     }
+}
+
+/// What an agent would tell both: they share this kernel.
+fn capabilities() -> Capabilities {
+    static FOUND: OnceLock<Capabilities> = OnceLock::new();
+    FOUND.get_or_init(Capabilities::probe).clone()
 }
 
 impl Drop for Supervisors {

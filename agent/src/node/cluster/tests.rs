@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::secure::key::ClusterKey;
 use crate::secure::record;
+use crate::wire::supervisor::PagesToken;
 
 /// Longest time that anything here may take before the test has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,6 +84,7 @@ const PURPOSE: Purpose = Purpose::Migration {
     pid: 42,
     balanced: false,
     load_centi: None,
+    pages: PagesToken([7; 16]),
 };
 
 #[test]
