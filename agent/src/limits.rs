@@ -196,6 +196,12 @@ pub const MIGRATION_HEADER_BYTES_MAX: usize = 32 << 20;
 /// Largest payload of a message on the migration channel, in bytes: the buffers of one call.
 pub const MIGRATION_PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
+/// Most pieces of files that a node offers to have for one home.
+pub const PIECES_MAX: usize = 2048;
+
+/// Most files in which a node keeps pieces.
+pub const PIECE_FILES_MAX: usize = 32;
+
 /// Most queued signals of a thread that travel.
 pub const QUEUED_SIGNALS_MAX: usize = 1024;
 

@@ -20,9 +20,11 @@ use crate::migrate::channel::{Channel, ChannelError, Message};
 use crate::migrate::freeze::{self, FreezeError, Frozen};
 use crate::migrate::image::{ProcessImage, ThreadImage, Waiting};
 use crate::migrate::page_stream::PageStream;
+use crate::migrate::pieces::KnownPieces;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::process::maps::{Mapping, MappingKind};
 use crate::process::tasks;
+use crate::secure::page_digest::DigestKey;
 use crate::sys::call_numbers as number;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
@@ -169,12 +171,15 @@ pub fn prepare(
     Ok(channel.send(&ToGuest::Prepare(prepare), &[])?)
 }
 
-/// Step 2, second half: the empty guest is there. Whether its memory may follow it.
-pub fn prepared(channel: &mut Channel) -> Result<bool, DepartureError> {
-    expect(channel, |message| match message {
+/// Step 2, second half: the empty guest is there. Whether its memory may follow it. What its node has of files
+/// need not be sent from here on.
+pub fn prepared(channel: &mut Channel, piece_key: &DigestKey) -> Result<bool, DepartureError> {
+    let (takes_pages_later, pieces) = expect_with_payload(channel, |message| match message {
         ToDeputy::Prepared { takes_pages_later } => Some(*takes_pages_later),
         _ => None,
-    })
+    })?;
+    channel.name_pieces(KnownPieces::new(piece_key.clone(), &pieces));
+    Ok(takes_pages_later)
 }
 
 /// Waits for the one answer that lets the move go on.
@@ -182,10 +187,17 @@ pub(super) fn expect<T>(
     channel: &mut Channel,
     wanted: impl Fn(&ToDeputy) -> Option<T>,
 ) -> Result<T, DepartureError> {
+    Ok(expect_with_payload(channel, wanted)?.0)
+}
+
+fn expect_with_payload<T>(
+    channel: &mut Channel,
+    wanted: impl Fn(&ToDeputy) -> Option<T>,
+) -> Result<(T, Vec<u8>), DepartureError> {
     loop {
         let message: Message<ToDeputy> = channel.receive(REMOTE_TIMEOUT)?;
         if let Some(answer) = wanted(&message.header) {
-            return Ok(answer);
+            return Ok((answer, message.payload));
         }
         return match message.header {
             ToDeputy::AskClocks => {

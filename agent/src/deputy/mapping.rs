@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::migrate::image::ObjectImage;
 use crate::migrate::objects;
+use crate::migrate::pieces;
 use crate::migrate::resource_limits::Lifted;
 use crate::process::descriptors;
 use crate::process::maps::{self, Mapping};
@@ -100,6 +101,7 @@ impl Away<'_> {
         };
         self.tell(&ToGuest::Object { tid, object }, &[])?;
         let part = offset..offset + length;
+        let may_be_kept = file.as_ref().is_ok_and(pieces::may_be_kept);
         let channel = &mut self.channel;
         let pid = self.deputy.pid;
         let send = |offset, contents: &[u8]| {
@@ -109,7 +111,12 @@ impl Away<'_> {
                 object,
                 offset,
             };
-            channel.send(&header, contents).map_err(Trouble::from)
+            let sent = if may_be_kept {
+                channel.send_piece(&header, contents)
+            } else {
+                channel.send(&header, contents)
+            };
+            sent.map_err(Trouble::from)
         };
         match &file {
             Ok(file) => objects::for_each_run(file, std::slice::from_ref(&part), send)?,

@@ -8,6 +8,7 @@ use crate::migrate::inject::Scratch;
 use crate::migrate::objects::{Parts, Sources};
 use crate::migrate::page_stream::PageStream;
 use crate::migrate::pages::{self, PageMap};
+use crate::migrate::pieces;
 use crate::migrate::process_memory::ProcessMemory;
 use crate::migrate::resource_limits::{Limits, used_cpu_seconds};
 use crate::migrate::scheduling::Scheduling;
@@ -127,9 +128,13 @@ pub(super) fn send_objects(
             object,
             offset,
         };
-        channel
-            .send(&header, contents)
-            .map_err(DepartureError::from)
+        let may_be_kept = sources.file(object).is_some_and(pieces::may_be_kept);
+        let sent = if may_be_kept {
+            channel.send_piece(&header, contents)
+        } else {
+            channel.send(&header, contents)
+        };
+        sent.map_err(DepartureError::from)
     })
 }
 

@@ -26,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::migrate::channel::Channel;
 use crate::migrate::link::{self, AgentLink};
+use crate::secure::page_digest::DigestKey;
 use crate::sys::inherited;
 use crate::sys::probe::{Capabilities, Feature};
 use crate::sys::ptrace::{self, ThreadId, options};
@@ -61,6 +62,7 @@ pub(super) struct Supervisor {
     follow: bool,
     children: OwnedFd,
     capabilities: Capabilities,
+    piece_key: DigestKey,
     /// CPU time and calls of earlier journeys of the process `pid`.
     past_cpu_seconds: f64,
     past_calls: u64,
@@ -99,6 +101,7 @@ fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
         home,
         follow,
         capabilities,
+        piece_key,
     } = first.message
     else {
         return Err(Trouble::Protocol(
@@ -124,6 +127,7 @@ fn start(descriptor: OwnedFd) -> Result<(Supervisor, bool), Trouble> {
         follow,
         children,
         capabilities,
+        piece_key: DigestKey(piece_key),
         past_cpu_seconds: 0.0,
         past_calls: 0,
         orders: VecDeque::new(),
@@ -304,7 +308,7 @@ impl Supervisor {
         departure::prepare(&mut channel, pid, &self.capabilities)?;
         // While the remote node makes its guest.
         let request = self.ask_to_connect(node, ConnectionUse::Pages(token));
-        let takes_pages_later = departure::prepared(&mut channel)?;
+        let takes_pages_later = departure::prepared(&mut channel, &self.piece_key)?;
         let pages = self.page_connection(node, request);
         let pages = pages.filter(|_| takes_pages_later);
         let draft = is_drafted
@@ -492,6 +496,7 @@ impl Supervisor {
             follow: true,
             children,
             capabilities: self.capabilities.clone(),
+            piece_key: self.piece_key.clone(),
             past_cpu_seconds: 0.0,
             past_calls: 0,
             orders: VecDeque::from([order]),

@@ -12,6 +12,7 @@ use crate::migrate::channel::{Channel, Message};
 use crate::migrate::image::Waiting;
 use crate::migrate::inject::Scratch;
 use crate::migrate::link::AgentLink;
+use crate::migrate::piece_store::PieceStore;
 use crate::sys::probe::Capabilities;
 use crate::sys::ptrace::{self, ThreadId};
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
@@ -38,6 +39,7 @@ pub(super) fn receive_guest(
     prepare: &Prepare,
     capabilities: &Capabilities,
     remote: &NodeName,
+    pieces: PieceStore,
 ) -> Result<Arrived, Trouble> {
     let mut reasons = cantmove::compare_nodes(&prepare.capabilities, capabilities);
     reasons.extend(cantmove::compare_pids(&[prepare.highest_tid], capabilities));
@@ -47,7 +49,7 @@ pub(super) fn receive_guest(
             "the guest cannot live on this node".to_owned(),
         ));
     }
-    match build_guest(channel, link, prepare) {
+    match build_guest(channel, link, prepare, pieces) {
         Ok(built) => {
             channel.send(&ToDeputy::Restored, &[])?;
             match channel.receive::<ToGuest>(DEPARTURE_TIMEOUT)?.header {
@@ -78,6 +80,7 @@ fn build_guest(
     channel: &mut Channel,
     link: &mut AgentLink,
     prepare: &Prepare,
+    pieces: PieceStore,
 ) -> Result<Arrived, Trouble> {
     // Before the sandbox: a child made later would be in its pid namespace.
     let pager = Pager::start()?;
@@ -89,7 +92,9 @@ fn build_guest(
     } = sandbox.spawn_guest(prepare.pid)?;
     let later = missing.map(|userfaultfd| Later { pager, userfaultfd });
     let takes_pages_later = later.is_some();
-    channel.send(&ToDeputy::Prepared { takes_pages_later }, &[])?;
+    let digests = pieces.digests();
+    channel.store_pieces(pieces);
+    channel.send(&ToDeputy::Prepared { takes_pages_later }, &digests)?;
     let (draft, message) = receive_draft(channel, leader, prepare)?;
     let ToGuest::Depart {
         image,

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::migrate::channel::{Channel, Message};
 use crate::migrate::link::{self, AgentLink};
+use crate::migrate::piece_store::PieceStore;
 use crate::sys::inherited;
 use crate::sys::ptrace::ThreadId;
 use crate::sys::signal::{self, numbers};
@@ -82,10 +83,11 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
         .map_err(|error| Trouble::Protocol(format!("the agent's link failed: {error}")))?;
     let ToSupervisor::StartGuest {
         keys,
-        home: _,
+        home,
         remote,
         control_socket,
         capabilities,
+        pieces,
     } = first.message
     else {
         return Err(protocol("the agent did not say what to start"));
@@ -101,11 +103,19 @@ fn start(descriptor: OwnedFd) -> Result<Supervisor, Trouble> {
     let mut link = AgentLink::new(stream, control_socket, Role::Guest);
     let status = SupervisorStatus::new(ProcessState::Leaving, remote.clone());
     link.begin(prepare.pid.cast_unsigned(), status);
+    let pieces = PieceStore::open(pieces, home.id);
     let Arrived {
         sandbox,
         guest,
         pager,
-    } = arrival::receive_guest(&mut channel, &mut link, &prepare, &capabilities, &remote)?;
+    } = arrival::receive_guest(
+        &mut channel,
+        &mut link,
+        &prepare,
+        &capabilities,
+        &remote,
+        pieces,
+    )?;
     Ok(Supervisor {
         channel,
         sandbox,
@@ -219,6 +229,7 @@ impl Supervisor {
             return Err(Trouble::HomeSilent);
         }
         self.channel.give_back_room();
+        self.channel.settle_pieces();
         for index in 0..self.guests.len() {
             let cpu_seconds = self.stay(index).cpu_seconds();
             let guest = &self.guests[index];

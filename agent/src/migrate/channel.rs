@@ -1,7 +1,8 @@
 //! The migration channel: encrypted messages over the connection that the two agents have made.
 //!
 //! A message is `u32 header length | u32 payload length | CBOR header | payload`, cut into encrypted
-//! records ([`crate::secure::record`]). Sending blocks, at most for [`SEND_TIMEOUT`]; receiving never
+//! records ([`crate::secure::record`]). The two highest bits of the payload length tell what the payload is: itself;
+//! or a piece of a file and its name before it, to be kept; or just the name of a piece ([`super::pieces`]). Sending blocks, at most for [`SEND_TIMEOUT`]; receiving never
 //! does: it takes what the socket has and hands out whole messages.
 
 use std::io::{self, Write};
@@ -15,6 +16,8 @@ use rustix::net::{RecvFlags, recv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::piece_store::PieceStore;
+use super::pieces::{KnownPieces, PIECE_BYTES_MIN};
 use crate::limits;
 use crate::limits::RECORD_PLAINTEXT_BYTES_MAX;
 use crate::secure::record::{self, Opener, RecordError, Sealer};
@@ -25,6 +28,20 @@ use crate::wire::supervisor::ChannelKeys;
 const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 const PREFIX_BYTES: usize = 8;
+
+/// What a message carries, in the highest bits of its payload length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    /// The payload.
+    Payload = 0,
+    /// The name of a piece, and the piece, which is the payload.
+    NamedPiece = 1,
+    /// The name of a piece, which is the payload.
+    PieceName = 2,
+}
+
+const CARRIED_SHIFT: u32 = 30;
+const LENGTH_MASK: u32 = (1 << CARRIED_SHIFT) - 1;
 const READ_BYTES: usize = 256 << 10;
 
 /// Larger queues are given back when they are empty.
@@ -102,6 +119,10 @@ pub struct Channel {
     bytes_sent: u64,
     bytes_received: u64,
     last_heard: Instant,
+    /// What the other side has.
+    known_pieces: Option<KnownPieces>,
+    /// What this side has.
+    piece_store: Option<PieceStore>,
 }
 
 /// A byte queue: appended behind, consumed in front, moved down only when it pays.
@@ -176,6 +197,8 @@ impl Channel {
             bytes_sent: 0,
             bytes_received: 0,
             last_heard: Instant::now(),
+            known_pieces: None,
+            piece_store: None,
         })
     }
 
@@ -198,6 +221,23 @@ impl Channel {
         }
     }
 
+    /// From here on pieces that the peer has are only named to it.
+    pub fn name_pieces(&mut self, known: KnownPieces) {
+        self.known_pieces = Some(known);
+    }
+
+    /// From here on pieces that the peer names are taken from this store, and others put into it.
+    pub fn store_pieces(&mut self, store: PieceStore) {
+        self.piece_store = Some(store);
+    }
+
+    /// What has arrived for the store is for others, too.
+    pub fn settle_pieces(&mut self) {
+        if let Some(store) = &mut self.piece_store {
+            store.settle();
+        }
+    }
+
     /// When the peer was last heard.
     pub fn last_heard(&self) -> Instant {
         self.last_heard
@@ -205,6 +245,35 @@ impl Channel {
 
     /// Sends one message.
     pub fn send<T: Serialize>(&mut self, header: &T, payload: &[u8]) -> Result<(), ChannelError> {
+        self.send_parts(header, Carried::Payload, &[], payload)
+    }
+
+    /// As [`Self::send`], if `payload` is part of a file that other processes are likely to bring, too.
+    pub fn send_piece<T: Serialize>(
+        &mut self,
+        header: &T,
+        payload: &[u8],
+    ) -> Result<(), ChannelError> {
+        let known = self
+            .known_pieces
+            .as_ref()
+            .filter(|_| payload.len() >= PIECE_BYTES_MIN);
+        let Some(known) = known else {
+            return self.send(header, payload);
+        };
+        match known.look_up(payload).map_err(ChannelError::Io)? {
+            (name, true) => self.send_parts(header, Carried::PieceName, &name, &[]),
+            (name, false) => self.send_parts(header, Carried::NamedPiece, &name, payload),
+        }
+    }
+
+    fn send_parts<T: Serialize>(
+        &mut self,
+        header: &T,
+        carried: Carried,
+        name: &[u8],
+        payload: &[u8],
+    ) -> Result<(), ChannelError> {
         let mut plaintext = std::mem::take(&mut self.plaintext);
         plaintext.clear();
         plaintext.extend_from_slice(&[0; PREFIX_BYTES]);
@@ -214,11 +283,14 @@ impl Channel {
         if header_bytes > limits::MIGRATION_HEADER_BYTES_MAX {
             return Err(ChannelError::TooLong(header_bytes));
         }
-        if payload.len() > limits::MIGRATION_PAYLOAD_BYTES_MAX {
-            return Err(ChannelError::TooLong(payload.len()));
+        let payload_bytes = name.len() + payload.len();
+        if payload_bytes > limits::MIGRATION_PAYLOAD_BYTES_MAX {
+            return Err(ChannelError::TooLong(payload_bytes));
         }
+        let length = payload_bytes as u32 | (carried as u32) << CARRIED_SHIFT;
         plaintext[..4].copy_from_slice(&(header_bytes as u32).to_le_bytes());
-        plaintext[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        plaintext[4..8].copy_from_slice(&length.to_le_bytes());
+        plaintext.extend_from_slice(name);
         plaintext.extend_from_slice(payload);
         self.outgoing.clear();
         for chunk in plaintext.chunks(RECORD_PLAINTEXT_BYTES_MAX) {
@@ -327,7 +399,8 @@ impl Channel {
         };
         let [a, b, c, d, e, f, g, h] = *prefix;
         let header_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
-        let payload_bytes = u32::from_le_bytes([e, f, g, h]) as usize;
+        let length = u32::from_le_bytes([e, f, g, h]);
+        let payload_bytes = (length & LENGTH_MASK) as usize;
         if header_bytes > limits::MIGRATION_HEADER_BYTES_MAX {
             return Err(ChannelError::TooLong(header_bytes));
         }
@@ -343,7 +416,7 @@ impl Channel {
         let message = Message {
             header: ciborium::from_reader(header)
                 .map_err(|error| ChannelError::Malformed(error.to_string()))?,
-            payload: payload.to_vec(),
+            payload: resolve(length >> CARRIED_SHIFT, payload, self.piece_store.as_mut())?,
         };
         self.opened
             .consume(PREFIX_BYTES + header_bytes + payload_bytes);
@@ -351,8 +424,107 @@ impl Channel {
     }
 }
 
+/// The payload of a message from what it carries.
+fn resolve(
+    carried: u32,
+    bytes: &[u8],
+    store: Option<&mut PieceStore>,
+) -> Result<Vec<u8>, ChannelError> {
+    if carried == Carried::Payload as u32 {
+        return Ok(bytes.to_vec());
+    }
+    let malformed = |text: &str| ChannelError::Malformed(text.to_owned());
+    let (name, rest) = bytes
+        .split_first_chunk()
+        .ok_or_else(|| malformed("a piece has no name"))?;
+    if carried == Carried::NamedPiece as u32 {
+        if let Some(store) = store {
+            store.keep(name, rest);
+        }
+        return Ok(rest.to_vec());
+    }
+    let piece = match store {
+        Some(store) if carried == Carried::PieceName as u32 && rest.is_empty() => store.read(name),
+        _ => Ok(None),
+    };
+    let piece = piece.map_err(ChannelError::Io)?;
+    piece.ok_or_else(|| malformed("it names a piece that is not here"))
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    use crate::secure::page_digest::DigestKey;
+    use crate::wire::supervisor::{NodeId, PiecePlace};
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    const KEY: DigestKey = DigestKey([3; 32]);
+
+    fn pair() -> (Channel, Channel) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        let keys = |send, receive| ChannelKeys {
+            send_key: [send; 32],
+            receive_key: [receive; 32],
+            send_nonce: 0,
+            receive_nonce: 0,
+        };
+        (
+            Channel::new(one.into(), &keys(1, 2)).unwrap(),
+            Channel::new(other.into(), &keys(2, 1)).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_piece_travels_once_and_is_named_from_then_on() {
+        let name = format!("limosa-channel-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let place = PiecePlace {
+            directory: directory.to_str().unwrap().to_owned(),
+            bytes_max: 1 << 20,
+        };
+        let piece = vec![7; 64 << 10];
+        let mut sent = Vec::new();
+        for _ in 0..2 {
+            let (mut home, mut remote) = pair();
+            let store = PieceStore::open(place.clone(), NodeId([1; 16]));
+            home.name_pieces(KnownPieces::new(KEY, &store.digests()));
+            remote.store_pieces(store);
+            for payload in [&piece[..], &piece[..PIECE_BYTES_MIN - 1], b"", &[8; 20_000]] {
+                home.send_piece(&"piece", payload).unwrap();
+                let message: Message<String> = remote.receive(TIMEOUT).unwrap();
+                assert_eq!(
+                    (message.header.as_str(), &message.payload[..]),
+                    ("piece", payload)
+                );
+            }
+            sent.push(home.bytes());
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+        assert!(sent[0] > 96 << 10 && sent[1] < 20 << 10, "{sent:?}");
+    }
+
+    #[test]
+    fn whoever_names_a_piece_that_is_not_here_is_not_understood() {
+        let piece = vec![7; 64 << 10];
+        let (mut home, mut remote) = pair();
+        let known = KEY.digest(&piece).unwrap();
+        home.name_pieces(KnownPieces::new(KEY, &known));
+        home.send_piece(&"piece", &piece).unwrap();
+        let refused = remote.receive::<String>(TIMEOUT);
+        assert!(matches!(refused, Err(ChannelError::Malformed(_))));
+        for (carried, bytes) in [(1, &b"short"[..]), (2, &[0; 17]), (3, &[0; 16])] {
+            assert!(resolve(carried, bytes, None).is_err(), "{carried}");
+        }
     }
 }

@@ -18,6 +18,8 @@ pub mod link;
 pub mod objects;
 pub mod page_stream;
 pub mod pages;
+pub mod piece_store;
+pub mod pieces;
 pub mod process_memory;
 pub mod resource_limits;
 pub mod runs;

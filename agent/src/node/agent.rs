@@ -29,6 +29,7 @@ use super::requests::WaitingRun;
 use super::supervisors::{SupervisorEvent, SupervisorKey, Supervisors};
 use crate::limits::{DISMISS_TIMEOUT_MS, EVENTS_WAITING_MAX, STOP_TIMEOUT_MS};
 use crate::migrate::cantmove;
+use crate::secure::page_digest::DigestKey;
 use crate::sys::peer::Peer;
 use crate::sys::probe::Capabilities;
 use crate::wire::control::{ControlRequest, ControlResponse};
@@ -94,6 +95,8 @@ pub enum AgentError {
     ControlSocket(ControlSocketError),
     /// The cluster could not be joined.
     Cluster(StartError),
+    /// The kernel gives no random bytes.
+    Randomness(std::io::Error),
     /// Signals cannot be listened to.
     Signals(std::io::Error),
 }
@@ -110,6 +113,7 @@ impl fmt::Display for AgentError {
             }
             Self::ControlSocket(error) => error.fmt(f),
             Self::Cluster(error) => error.fmt(f),
+            Self::Randomness(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
         }
     }
@@ -140,6 +144,8 @@ pub struct Agent {
     pub(super) stopping: Stopping,
     /// What this node can do, as probed at the start.
     pub(super) capabilities: Capabilities,
+    /// By it pieces of files are named to remote nodes.
+    pub(super) piece_key: DigestKey,
     /// Why this node takes no guests, if it does not.
     pub(super) no_guests: Option<String>,
     /// Guests that have been let in and are not here yet.
@@ -226,6 +232,7 @@ async fn serve(
         started: Instant::now(),
         stopping: Stopping::No,
         capabilities,
+        piece_key: DigestKey::random().map_err(AgentError::Randomness)?,
         no_guests: (!lacking.is_empty()).then(|| sentences(&lacking)),
     };
     agent.balancing.modes.block = agent.config.block;
@@ -239,6 +246,7 @@ async fn serve(
     if let Some(cgroups) = agent.jobs.cgroups() {
         cgroups.remove_empty();
     }
+    agent.forget_pieces();
     log::info!("stopped");
     Ok(())
 }
@@ -345,6 +353,7 @@ impl Agent {
                 self.jobs.sweep();
                 self.admit_waiting_runs();
                 self.balance();
+                self.look_at_pieces();
             }
             Event::Stop(signal) => self.stop(signal),
             Event::StopDeadline => {

@@ -113,6 +113,7 @@ impl Agent {
                 remote: self.this.clone(),
                 control_socket: self.control_socket(),
                 capabilities: self.capabilities.clone(),
+                pieces: self.piece_place(),
             };
             match self.supervisors.get_mut(key) {
                 Some(supervisor) => {

@@ -5,7 +5,7 @@
 //! What the driver owns: [`cluster`] is its view of the other nodes (around the pure [`peers`], with
 //! [`channel`] and [`listener`] for connections and [`interfaces`] for what the kernel tells), [`jobs`] (with [`cgroup`] and [`choice`]) knows
 //! which processes are ours and which nodes they may use, [`supervisors`] holds the links to the supervisors, [`control`] is the
-//! socket of the commands.
+//! socket of the commands, `kept_pieces` says what is kept of files that guests have mapped.
 
 mod admission;
 pub mod agent;
@@ -19,6 +19,7 @@ pub mod control;
 mod guests;
 pub mod interfaces;
 pub mod jobs;
+mod kept_pieces;
 pub mod listener;
 pub mod moves;
 mod orders;

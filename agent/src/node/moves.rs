@@ -419,6 +419,7 @@ impl Agent {
                 .job_of(process.pid)
                 .is_some_and(|job| job.policy == JobPolicy::Follow),
             capabilities: self.capabilities.clone(),
+            piece_key: self.piece_key.0,
         };
         if let Some(supervisor) = self.supervisors.get_mut(key) {
             supervisor.send(start, None)?;

@@ -52,7 +52,7 @@ impl Agent {
             None
         });
         let is_placed = cgroup.is_some();
-        let started = self.supervisors.start(charge.clone(), cgroup);
+        let started = self.supervisors.start(charge.clone(), cgroup.as_ref());
         let key = match started {
             Err(SupervisorError::Start(error)) if is_placed => {
                 log::warn!("a supervisor is started outside its cgroup: {error}");

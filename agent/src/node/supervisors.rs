@@ -261,7 +261,7 @@ impl Supervisors {
     pub fn start(
         &mut self,
         charge: Charge,
-        cgroup: Option<OwnedFd>,
+        cgroup: Option<&OwnedFd>,
     ) -> Result<SupervisorKey, SupervisorError> {
         let command = match charge.role() {
             Role::Deputy => c"deputy-supervisor",

@@ -14,6 +14,9 @@ const PAGE: usize = PAGE_BYTES as usize;
 /// Length of a digest in bytes.
 pub const DIGEST_BYTES: usize = 8;
 
+/// Length of a whole code in bytes.
+pub const CODE_BYTES: usize = 16;
+
 /// Length of a key in bytes.
 pub const KEY_BYTES: usize = 32;
 
@@ -38,19 +41,38 @@ impl DigestKey {
     /// # Errors
     /// Never, as far as the cipher's documentation goes.
     pub fn digests(&self, contents: &[u8]) -> std::io::Result<Vec<u8>> {
-        let failed = |_| std::io::Error::other("no digest of a page");
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &self.0).map_err(failed)?;
-        let key = LessSafeKey::new(key);
+        let key = self.cipher()?;
         let mut digests = Vec::with_capacity(contents.len() / PAGE * DIGEST_BYTES);
         for page in contents.chunks(PAGE) {
-            // Nothing is encrypted: one nonce will do.
-            let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-            let code = key.seal_in_place_separate_tag(nonce, Aad::from(page), &mut []);
-            let code = code.map_err(failed)?;
-            digests.extend_from_slice(&code.as_ref()[..DIGEST_BYTES]);
+            digests.extend_from_slice(&code(&key, page)?[..DIGEST_BYTES]);
         }
         Ok(digests)
     }
+
+    /// The whole code of `contents`.
+    ///
+    /// # Errors
+    /// As [`Self::digests`].
+    pub fn digest(&self, contents: &[u8]) -> std::io::Result<[u8; CODE_BYTES]> {
+        code(&self.cipher()?, contents)
+    }
+
+    fn cipher(&self) -> std::io::Result<LessSafeKey> {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &self.0).map_err(failed)?;
+        Ok(LessSafeKey::new(key))
+    }
+}
+
+fn code(key: &LessSafeKey, contents: &[u8]) -> std::io::Result<[u8; CODE_BYTES]> {
+    // Nothing is encrypted: one nonce will do.
+    let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+    let code = key.seal_in_place_separate_tag(nonce, Aad::from(contents), &mut []);
+    let code = code.map_err(failed)?;
+    code.as_ref().try_into().map_err(std::io::Error::other)
+}
+
+fn failed(_: ring::error::Unspecified) -> std::io::Error {
+    std::io::Error::other("no digest of memory")
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub fn spawn_detached(
     command: &CStr,
     link: &OwnedFd,
     number: RawFd,
-    cgroup: Option<OwnedFd>,
+    cgroup: Option<&OwnedFd>,
 ) -> io::Result<(u32, OwnedFd)> {
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     let argv = [c"limosa".as_ptr(), command.as_ptr(), std::ptr::null()];
@@ -34,7 +34,7 @@ pub fn spawn_detached(
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArguments::default()
     };
-    if let Some(cgroup) = &cgroup {
+    if let Some(cgroup) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd().cast_unsigned().into();
     }

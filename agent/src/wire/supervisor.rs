@@ -66,6 +66,15 @@ impl PagesToken {
     }
 }
 
+/// Where a node keeps pieces of files ([`crate::migrate::piece_store`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PiecePlace {
+    /// The directory.
+    pub directory: String,
+    /// How much of them it keeps.
+    pub bytes_max: u64,
+}
+
 /// What a supervisor wants a connection for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConnectionUse {
@@ -157,6 +166,8 @@ pub enum ToSupervisor {
         follow: bool,
         /// What this node can do, as its agent found out.
         capabilities: Capabilities,
+        /// Names pieces of files to remote nodes ([`crate::migrate::pieces`]).
+        piece_key: [u8; 32],
     },
     /// First message to a guest supervisor. The connection's descriptor is attached; the agent has done
     /// the handshake and sent the answer to `Hello`.
@@ -171,6 +182,8 @@ pub enum ToSupervisor {
         control_socket: String,
         /// What this node can do, as its agent found out.
         capabilities: Capabilities,
+        /// Where pieces of files are kept.
+        pieces: PiecePlace,
     },
     /// Answer to [`FromSupervisor::OpenChannel`], or the page connection that a guest's supervisor awaits
     /// (request 0); the connection's descriptor is attached on success.

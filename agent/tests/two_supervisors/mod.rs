@@ -18,7 +18,7 @@ use limosa::sys::probe::Capabilities;
 use limosa::wire::local::{self, LocalError};
 use limosa::wire::supervisor::{
     ChannelKeys, ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NodeId,
-    NodeName, ProcessState, SupervisorStatus, ToSupervisor,
+    NodeName, PiecePlace, ProcessState, SupervisorStatus, ToSupervisor,
 };
 
 /// How long anything may take.
@@ -60,6 +60,13 @@ fn node(name: &str) -> NodeName {
 /// Where the supervisors of this process log.
 pub(crate) fn log_of(pid: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("supervisors-{pid}.log"))
+}
+
+/// Where guests' supervisors find what others, also in former runs, have left of the files that they were sent.
+fn piece_directory() -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pieces");
+    fs::create_dir_all(&path).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 /// Starts a supervisor with one end of a link; returns the other end.
@@ -104,6 +111,7 @@ impl Supervisors {
             home: node("home"),
             follow: false,
             capabilities: capabilities(),
+            piece_key: [7; 32],
         };
         local::send(&link, &message, None).unwrap();
         Supervisors {
@@ -273,6 +281,10 @@ impl Supervisors {
             remote,
             control_socket: "/nonexistent/control.sock".to_owned(),
             capabilities: capabilities(),
+            pieces: PiecePlace {
+                directory: piece_directory(),
+                bytes_max: 8 << 20,
+            },
         };
         local::send(&link, &message, Some(connection.as_fd())).unwrap();
         if let Some(lifetime) = self.guest_lifetime {
