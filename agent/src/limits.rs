@@ -159,6 +159,9 @@ pub const GOSSIP_VIEW_MAX: usize = 96;
 /// Nodes whose vectors are kept in preference, as they host processes of ours.
 pub const GOSSIP_HOSTS_MAX: usize = 48;
 
+/// Homes that hear first of a free CPU, as their processes were turned away; of more, the latest.
+pub const GOSSIP_TURNED_AWAY_MAX: usize = 8;
+
 /// Moves that were ordered and cannot be seen in the loads yet; of more, the oldest are forgotten.
 pub const MOVES_EXPECTED_MAX: usize = 512;
 

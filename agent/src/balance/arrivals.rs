@@ -1,9 +1,4 @@
-//! The host's side: how many guests come in at a time, and which leave when the owner of the machine works on it.
-
-use std::time::Duration;
-
-/// A guest that has come in shows in the node's load after so many seconds.
-const SHOWS_AFTER_SECONDS: f64 = 1.5;
+//! The host's side: who is let in, and which guests leave when the owner of the machine works on it.
 
 /// From so much work of its own for each CPU on, a node is its owner's.
 const OWNER_WORKS: f64 = 0.5;
@@ -11,40 +6,15 @@ const OWNER_WORKS: f64 = 0.5;
 /// A node that has so much more load than a home thought, and no free CPU, lets its process not in.
 const MORE_THAN_THOUGHT: f64 = 0.5;
 
-/// Lets guests in that balancers send: as many at once as there are free CPUs, and on a busy node one at a time. What a
-/// person sends is not counted.
+/// Whether one more may come in whom a balancer sends, to a node with so many CPUs. `load` is what runs there at this moment
+/// and what has been let in and is on its way; `counted_on` is the load, with it, that its home has thought of: where it
+/// is more, there may be a better place. What a person sends is not asked.
 ///
-/// All homes see the same idle node at the same time; without this it would be flooded before its load shows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Door {
-    /// Guests that have come in and do not show in the load yet, less those that have left and still show.
-    unseen: f64,
-    at: Duration,
-}
-
-impl Door {
-    /// Whether one more may come in to a node with so many CPUs and this load; counts it if so. Its home has counted on the
-    /// load `counted_on`, with it: where it is more, there may be a better place.
-    pub fn admit(&mut self, now: Duration, cpus: u16, load: f64, counted_on: f64) -> bool {
-        let cpus = f64::from(cpus.max(1));
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        let shows = passed * cpus / SHOWS_AFTER_SECONDS;
-        self.unseen -= self.unseen.clamp(-shows, shows);
-        self.at = self.at.max(now);
-        let most = cpus.max(counted_on + MORE_THAN_THOUGHT);
-        // A load that is no number exceeds nothing.
-        let excess = (load + self.unseen + 1.0 - most).max(0.0);
-        let open = excess == 0.0 && self.unseen + 1.0 <= (cpus - load).max(1.0);
-        if open {
-            self.unseen += 1.0;
-        }
-        open
-    }
-
-    /// A guest has left, or ended.
-    pub fn let_out(&mut self, cpus: u16) {
-        self.unseen = (self.unseen - 1.0).max(-f64::from(cpus.max(1)));
-    }
+/// All homes see the same idle node at the same time: this is what keeps it from being flooded by all of them.
+#[must_use]
+pub fn lets_in(cpus: u16, load: f64, counted_on: f64) -> bool {
+    // A load that is no number lets nobody in.
+    load + 1.0 <= f64::from(cpus.max(1)).max(counted_on + MORE_THAN_THOUGHT)
 }
 
 /// Whether the owner's own work leaves no room for guests.
@@ -86,39 +56,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_idle_node_lets_in_as_many_as_it_has_cpus_and_a_busy_one_one_at_a_time() {
-        let mut door = Door::default();
-        let admitted = |door: &mut Door, second, load| {
-            let now = Duration::from_secs(second);
-            (0..100)
-                .filter(|_| door.admit(now, 4, load, f64::INFINITY))
-                .count()
-        };
-        assert_eq!(admitted(&mut door, 50, 0.0), 4);
-        assert_eq!(admitted(&mut door, 50, 0.0), 0);
-        assert_eq!(admitted(&mut door, 52, 4.0), 1);
-        assert_eq!(admitted(&mut door, 60, 3.0), 1);
-        // Who has left makes room for the next.
-        door.let_out(4);
-        assert_eq!(admitted(&mut door, 60, 3.0), 1);
-        door.let_out(4);
-        door.let_out(4);
-        assert_eq!(admitted(&mut door, 60, 4.0), 2);
-        // A clock that goes back lets nobody in.
-        assert_eq!(admitted(&mut door, 1, 3.0), 0);
-        assert_eq!(admitted(&mut door, 90, f64::NAN), 1);
-    }
-
-    #[test]
-    fn who_counts_on_a_free_cpu_does_not_come_in_where_there_is_none() {
-        let admitted = |load, counted_on| {
-            let mut door = Door::default();
-            door.admit(Duration::from_secs(50), 2, load, counted_on)
-        };
-        assert!(admitted(1.0, 1.0));
-        assert!(!admitted(2.0, 1.0) && !admitted(4.0, 3.0));
-        assert!(admitted(4.0, 5.0));
-        assert!(!admitted(4.0, f64::NAN));
+    fn a_node_lets_in_as_many_as_it_has_free_cpus_and_beyond_that_who_has_counted_on_it() {
+        let comes_in = |load, counted_on| lets_in(2, load, counted_on);
+        assert!(comes_in(0.0, 1.0) && comes_in(1.0, 1.0));
+        assert!(!comes_in(2.0, 1.0) && !comes_in(4.0, 3.0));
+        assert!(comes_in(2.0, 3.0) && comes_in(4.0, 5.0));
+        assert!(!comes_in(f64::NAN, 1.0) && !comes_in(4.0, f64::NAN));
     }
 
     #[test]

@@ -190,8 +190,9 @@ pub struct Order {
 pub struct Brain {
     /// What it remembers; the driver tells it how moves end and which nodes are gone.
     pub memory: Memory,
-    /// Our processes that were away when it was asked last, where, and their load.
+    /// Our processes that were away when it was asked last, where, and their load; and when that was.
     away: Vec<(u32, NodeId, f64)>,
+    asked: Duration,
     /// When it ordered moves in the last second.
     ordered: Vec<Duration>,
     random: SmallRng,
@@ -313,6 +314,7 @@ impl Brain {
         Brain {
             memory: Memory::default(),
             away: Vec::new(),
+            asked: Duration::ZERO,
             ordered: Vec::new(),
             random: SmallRng::seed_from_u64(seed),
         }
@@ -324,8 +326,8 @@ impl Brain {
         let mut pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
         pids.sort_unstable();
         let lives = |pid| pids.binary_search(&pid).is_ok();
-        self.memory.tidy(now, lives);
         self.note_ends(now, processes, lives);
+        self.memory.tidy(now, lives);
         self.ordered.retain(|&ordered| ordered + SECOND > now);
         let mut board = Board::set_up(now, &self.memory, &mut self.random, input);
         let mut orders = Vec::new();
@@ -369,8 +371,9 @@ impl Brain {
     /// What has ended on another node is missed there before its load shows it.
     fn note_ends(&mut self, now: Duration, processes: &[Process], lives: impl Fn(u32) -> bool) {
         for &(pid, node, load) in self.away.iter().filter(|(pid, ..)| !lives(*pid)) {
-            self.memory.expect(now, pid, Some(node), (-load, 0));
+            self.memory.ended(now, pid, node, (load, self.asked));
         }
+        self.asked = now;
         let away = processes.iter().filter_map(|process| {
             let node = process.place.node()?;
             Some((process.pid, node, process.runnable))
@@ -477,7 +480,7 @@ impl Brain {
     ) -> Place {
         let board = Board::set_up(now, &self.memory, &mut self.random, input);
         let home = &board.home;
-        let busy = home.load() + 1.0 > f64::from(home.cpus);
+        let busy = !home.has_free_cpu();
         let program = Process {
             pid,
             job: 0,
@@ -495,7 +498,7 @@ impl Brain {
             .then(|| self.best_start(now, &program, &board, busy))
             .flatten();
         match chosen {
-            None => self.memory.expect(now, pid, None, (1.0, 0)),
+            None => self.memory.starts_at_home(now, pid),
             Some(there) => {
                 let load_there = there.vector.load() + 1.0;
                 let way = (None, Some(there.node));

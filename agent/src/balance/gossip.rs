@@ -5,11 +5,14 @@
 //! keeps the [`VIEW_MAX`] freshest vectors. In a cluster larger than that each node sees a sample of the others that
 //! changes all the time, and a good place among dozens of random ones is nearly as good as the best of all.
 //!
+//! News go out at once, but not more often than four times a second: first, if a CPU has become free, to those homes that were
+//! turned away here; and every second message goes to the home of a guest, which has to know how its process fares.
+//!
 //! A vector travels with its age, not with a time, so clocks need not agree and may jump. Nobody can claim to be newer
 //! than now, and what a node says of itself replaces what others said of it.
 //!
 //! ```text
-//! 0   version, 1        1   number of entries
+//! 0   version, 2        1   number of entries
 //! 2   entries: node id, 16 bytes; age in hundredths of a second, u16; the vector. The first is the sender's own.
 //! ```
 
@@ -20,11 +23,14 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::vector::{Absurd, LoadVector, VECTOR_BYTES};
-use crate::limits::{DATAGRAM_BYTES_MAX, GOSSIP_ENTRIES_MAX, GOSSIP_HOSTS_MAX, GOSSIP_VIEW_MAX};
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, GOSSIP_ENTRIES_MAX, GOSSIP_HOSTS_MAX, GOSSIP_TURNED_AWAY_MAX,
+    GOSSIP_VIEW_MAX,
+};
 use crate::secure::datagram::OVERHEAD_BYTES;
 use crate::wire::supervisor::NodeId;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 2;
 const ENTRY_BYTES: usize = 16 + 2 + VECTOR_BYTES;
 
@@ -48,6 +54,9 @@ const URGENT_AFTER: Duration = Duration::from_millis(250);
 
 /// How long an urgent vector goes before fresher ones.
 const URGENT_FOR: Duration = Duration::from_secs(2);
+
+/// Who was turned away so long ago has found another place.
+const WAITS_FOR: Duration = Duration::from_secs(3);
 
 /// Why a message is not taken. What stood before the first bad entry was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +115,9 @@ pub struct Gossip {
     hosts: heapless::Vec<NodeId, GOSSIP_HOSTS_MAX>,
     /// By node.
     view: heapless::Vec<Known, VIEW_MAX>,
+    /// Homes whose processes were turned away here, and when.
+    turned_away: heapless::Vec<(NodeId, Duration), GOSSIP_TURNED_AWAY_MAX>,
+    sent: u64,
     next: Duration,
     last: Duration,
     random: SmallRng,
@@ -124,6 +136,8 @@ impl Gossip {
             quiet: false,
             hosts: heapless::Vec::new(),
             view: heapless::Vec::new(),
+            turned_away: heapless::Vec::new(),
+            sent: 0,
             next: now + PERIOD.mul_f64(random.random::<f64>()),
             last: now,
             random,
@@ -164,6 +178,55 @@ impl Gossip {
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         (!self.quiet).then_some(self.next)
+    }
+
+    /// A process of this home was turned away here: it hears first when there is room.
+    pub fn turn_away(&mut self, now: Duration, home: NodeId) {
+        self.turned_away.retain(|(other, _)| *other != home);
+        if self.turned_away.is_full() {
+            self.turned_away.remove(0);
+        }
+        // Cannot fail: there is room now.
+        let _ = self.turned_away.push((home, now));
+    }
+
+    /// Whom the message is for that has just been composed, if that is not for chance to say: who was turned away, if there
+    /// is room now, or every second time the home of a guest. These are `homes`, of which the next comes first then.
+    pub fn receiver(&mut self, now: Duration, homes: &mut [NodeId]) -> Option<NodeId> {
+        self.sent += 1;
+        self.turned_away
+            .retain(|(_, since)| *since + WAITS_FOR > now);
+        if !self.turned_away.is_empty() && self.own.has_free_cpu() {
+            let (home, _) = self.turned_away.remove(0);
+            if !self.turned_away.is_empty() {
+                self.next = self.next.min(now + URGENT_AFTER);
+            }
+            return Some(home);
+        }
+        let home = homes
+            .first()
+            .copied()
+            .filter(|_| self.sent.is_multiple_of(2));
+        if home.is_some() {
+            homes.rotate_left(1);
+        }
+        home
+    }
+
+    /// A node has said of itself, over a connection, that this is its state now.
+    pub fn hear(&mut self, now: Duration, node: NodeId, vector: LoadVector) {
+        if node == self.this {
+            return;
+        }
+        let mut strangers = heapless::Vec::new();
+        let heard = Known {
+            node,
+            vector,
+            heard: now,
+            age_then: Duration::ZERO,
+        };
+        self.merge(now, heard, &mut strangers);
+        self.take_in(now, &strangers);
     }
 
     /// A number below `count`, to choose whom to send to.

@@ -28,9 +28,8 @@ pub const HOMECOMING_PAUSE: Duration = Duration::from_secs(10);
 /// How long a process that cannot move at all is left alone.
 pub const CANNOT_MOVE_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a node is not chosen that let nobody in because others had come before; and how long at most while
-/// nothing newer is heard of it.
-pub const FULL_PAUSE: Duration = Duration::from_millis(1_000);
+/// How long a node is not chosen at most that let nobody in because others had come before, while nothing newer is heard of
+/// it.
 const FULL_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The longest of all these pauses, however often they doubled.
@@ -39,11 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// A quiet time so long halves what has doubled.
 const FORGIVENESS: Duration = Duration::from_secs(60);
 
-/// A node's load that was measured so long after a move was ordered shows it.
-const SHOWS_AFTER: Duration = Duration::from_millis(1_500);
-
-/// Until then a move shows that ever will.
-const EXPECTED_FOR: Duration = Duration::from_secs(6);
+/// Until then a move has ended that ever will.
+const EXPECTED_FOR: Duration = Duration::from_secs(10);
 
 /// A pause that doubles each time, and is forgiven with time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,18 +87,15 @@ pub struct Expected {
     /// The load of the node, with it, that was counted on.
     load_there: f64,
     ordered: Duration,
+    /// A load that was measured then or later shows it; none as long as the process is on its way.
+    shows: Option<Duration>,
 }
 
 impl Expected {
     /// Whether a load that was measured at this moment does not show it yet.
     #[must_use]
     pub fn is_hidden(&self, measured: Duration) -> bool {
-        let after = match self.node {
-            Some(_) => SHOWS_AFTER,
-            // Home counts a process where it goes.
-            None => Duration::ZERO,
-        };
-        measured < self.ordered + after
+        self.shows.is_none_or(|shows| measured < shows)
     }
 }
 
@@ -119,8 +112,13 @@ impl Memory {
     pub fn tidy(&mut self, now: Duration, lives: impl Fn(u32) -> bool) {
         self.expected
             .retain(|expected| expected.ordered + EXPECTED_FOR > now);
-        self.nodes
-            .retain(|_, doubt| doubt.until + FORGIVENESS * 4 > now);
+        // Who has ended on the way arrives nowhere.
+        self.expected
+            .retain(|expected| expected.shows.is_some() || lives(expected.pid));
+        let is_full = |full: Duration| full + FULL_PAUSE_MAX > now;
+        self.nodes.retain(|_, doubt| {
+            doubt.until + FORGIVENESS * 4 > now || doubt.full.is_some_and(is_full)
+        });
         self.processes.retain(|pid, _| lives(*pid));
     }
 
@@ -164,34 +162,82 @@ impl Memory {
         let history = self.processes.entry(pid).or_default();
         history.residency_before = history.residency;
         history.residency.impose(now, RESIDENCY);
-        self.expect(now, pid, to, (load, memory_mib));
-        if let Some(expected) = self.expected.last_mut() {
-            expected.load_there = load_there;
-        }
+        // Home counts a process where it goes.
+        let shows = |node: Option<NodeId>| node.is_none().then_some(now);
+        self.expect(Expected {
+            pid,
+            node: to,
+            load,
+            memory_mib,
+            load_there,
+            ordered: now,
+            shows: shows(to),
+        });
         if from.is_some() {
-            self.expect(now, pid, from, (-load, 0));
+            self.expect(Expected {
+                pid,
+                node: from,
+                load: -load,
+                memory_mib: 0,
+                load_there: f64::INFINITY,
+                ordered: now,
+                shows: shows(from),
+            });
         }
     }
 
-    /// The load and memory of a process will come to a node, or to home, and do not show there yet.
-    pub fn expect(
-        &mut self,
-        now: Duration,
-        pid: u32,
-        node: Option<NodeId>,
-        (load, memory_mib): (f64, u32),
-    ) {
+    /// A program starts at home, which shows in a load that is measured from now on.
+    pub fn starts_at_home(&mut self, now: Duration, pid: u32) {
+        self.expect(Expected {
+            pid,
+            node: None,
+            load: 1.0,
+            memory_mib: 0,
+            load_there: f64::INFINITY,
+            ordered: now,
+            shows: Some(now),
+        });
+    }
+
+    /// A process has ended on a node, after it was seen there at that moment for the last time.
+    pub fn ended(&mut self, now: Duration, pid: u32, node: NodeId, (load, seen): (f64, Duration)) {
+        let was_on_its_way = |it: &Expected| it.pid == pid && it.shows.is_none();
+        if self.expected.iter().any(was_on_its_way) {
+            return self.stays(pid);
+        }
+        // A node whose load was measured in between may have missed it already.
+        self.expect(Expected {
+            pid,
+            node: Some(node),
+            load: -load,
+            memory_mib: 0,
+            load_there: f64::INFINITY,
+            ordered: now,
+            shows: Some(seen),
+        });
+    }
+
+    /// A process has arrived on a node, or at home: the loads that are measured from now on show it, and that it has left
+    /// where it was.
+    pub fn arrived(&mut self, now: Duration, pid: u32, node: Option<NodeId>) {
+        for expected in self.expected.iter_mut().filter(|it| it.pid == pid) {
+            if expected.node == node || expected.load < 0.0 {
+                expected.shows.get_or_insert(now);
+            }
+        }
+    }
+
+    fn expect(&mut self, expected: Expected) {
         if self.expected.len() >= MOVES_EXPECTED_MAX {
             self.expected.remove(0);
         }
-        self.expected.push(Expected {
-            pid,
-            node,
-            load,
-            memory_mib,
-            load_there: f64::INFINITY,
-            ordered: now,
-        });
+        self.expected.push(expected);
+    }
+
+    /// A process did not set out, or has not arrived.
+    fn stays(&mut self, pid: u32) {
+        self.expected
+            .retain(|expected| expected.pid != pid || expected.shows.is_some());
     }
 
     /// The moves that may not show yet.
@@ -213,6 +259,7 @@ impl Memory {
 
     /// A process could not go to a node, for a reason of its own or between the two: it does not try there soon.
     pub fn failed(&mut self, now: Duration, pid: u32, node: NodeId) {
+        self.stays(pid);
         let history = self.processes.entry(pid).or_default();
         history.failures.impose(now, FAILURE_PAUSE);
         let until = now + PAUSE_MAX;
@@ -226,6 +273,7 @@ impl Memory {
 
     /// A process cannot leave home at all, for the time being.
     pub fn cannot_move(&mut self, now: Duration, pid: u32) {
+        self.stays(pid);
         let history = self.processes.entry(pid).or_default();
         history.failures.impose(now, CANNOT_MOVE_PAUSE);
     }
@@ -236,17 +284,14 @@ impl Memory {
         history.failures.impose(now, HOMECOMING_PAUSE);
     }
 
-    /// A node let a process not in, as others had come before: it is asked again soon, and the process, which has not
-    /// moved, may go elsewhere at once.
+    /// A node let a process not in, as others had come before: it is asked again when something newer is heard of it, and
+    /// the process, which has not moved, may go elsewhere at once.
     pub fn turned_away(&mut self, now: Duration, pid: u32, node: NodeId) {
-        let pause = self.pause_of(node);
-        pause.until = pause.until.max(now + FULL_PAUSE);
-        pause.full = Some(now);
+        self.pause_of(node).full = Some(now);
         if let Some(history) = self.processes.get_mut(&pid) {
             history.residency = history.residency_before;
         }
-        self.expected
-            .retain(|expected| expected.pid != pid || expected.ordered + SHOWS_AFTER <= now);
+        self.stays(pid);
     }
 
     /// A node did not take a process, or was lost: nobody is sent there for a while.
@@ -299,9 +344,10 @@ mod tests {
         }
         assert!(memory.may_go(now, 7, NODE));
         let trusts = |later: Duration, age| memory.trusts(now + later, NODE, age);
-        assert!(!trusts(Duration::ZERO, Duration::ZERO) && trusts(FULL_PAUSE, Duration::ZERO));
+        let soon = Duration::from_millis(10);
+        assert!(!trusts(Duration::ZERO, Duration::ZERO) && trusts(soon, Duration::ZERO));
         // As long as nothing is heard of it, it is taken for full; but not for ever.
-        assert!(!trusts(FULL_PAUSE, FULL_PAUSE));
+        assert!(!trusts(soon, soon));
         assert!(trusts(FULL_PAUSE_MAX, FULL_PAUSE_MAX));
     }
 
@@ -337,7 +383,7 @@ mod tests {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&number.to_le_bytes());
             memory.doubt(seconds(1), NodeId(id));
-            memory.expect(seconds(1), 1, None, (1.0, 1));
+            memory.starts_at_home(seconds(1), 1);
             memory.failed(seconds(1), 1, NodeId(id));
         }
         assert_eq!(memory.nodes.len(), DOUBTFUL_NODES_MAX);

@@ -4,6 +4,7 @@
 //! 0   CPUs, u16         2   speed of one CPU, u32       6   runnable threads in hundredths, u32
 //! 10  memory in MiB, u32                                14  of it free, u32
 //! 18  guests, u16       20  flags: 1 takes no guests, 2 urgent
+//! 21  hundredths of the time that its CPUs stand still, u8
 //! ```
 //!
 //! All little endian, all unsigned: there is no NaN and nothing negative to send. What is absurd is refused with a
@@ -12,8 +13,10 @@
 
 use std::fmt;
 
+use crate::load::cpu_limit::THROTTLED_PERCENT_MAX;
+
 /// Bytes of a vector.
-pub const VECTOR_BYTES: usize = 21;
+pub const VECTOR_BYTES: usize = 22;
 
 /// Most CPUs of one node: what a kernel can be built for.
 pub const CPUS_MAX: u16 = 8192;
@@ -27,6 +30,9 @@ pub const LOAD_CENTI_MAX: u32 = 10_000_000;
 /// Largest memory believed, in MiB: 64 TiB.
 pub const MEMORY_MIB_MAX: u32 = 64 << 20;
 
+/// What of a CPU must be free for it to count as free: what uses a little of it now and then does not count.
+const FREE_CPU_MIN: f64 = 0.7;
+
 const FLAG_CLOSED: u8 = 1;
 const FLAG_URGENT: u8 = 2;
 
@@ -35,8 +41,10 @@ const FLAG_URGENT: u8 = 2;
 pub struct LoadVector {
     /// CPUs that programs may use.
     pub cpus: u16,
-    /// Speed of one of them; 10,000 is the reference machine.
+    /// Speed of one of them, the time counted in that it stands still; 10,000 is the reference machine.
     pub speed: u32,
+    /// For how much of the time a CPU stands still because of a quota, in hundredths.
+    pub throttled_percent: u8,
     /// Threads that run or wait for a CPU, in hundredths.
     pub load_centi: u32,
     /// Memory, in MiB.
@@ -60,6 +68,8 @@ pub enum Absurd {
     Cpus(u16),
     /// No speed, or more than any CPU has.
     Speed(u32),
+    /// A CPU that always stands still, in hundredths of the time.
+    Throttled(u8),
     /// More runnable threads than a node can have.
     Load(u32),
     /// No memory, more than any machine has, or more free than there is.
@@ -77,6 +87,12 @@ impl fmt::Display for Absurd {
             Absurd::Length => f.write_str("a load vector of the wrong length"),
             Absurd::Cpus(cpus) => write!(f, "a load vector of {cpus} CPUs"),
             Absurd::Speed(speed) => write!(f, "a load vector with the speed {speed}"),
+            Absurd::Throttled(percent) => {
+                write!(
+                    f,
+                    "a load vector of CPUs that stand still for {percent} % of the time"
+                )
+            }
             Absurd::Load(centi) => write!(f, "a load vector of {} runnable threads", centi / 100),
             Absurd::Memory {
                 memory_mib,
@@ -115,13 +131,33 @@ impl LoadVector {
         f64::from(self.cpus) * f64::from(self.speed) / 10_000.0
     }
 
+    /// For which part of the time its CPUs can run.
+    #[must_use]
+    pub fn running_part(&self) -> f64 {
+        1.0 - f64::from(self.throttled_percent.min(THROTTLED_PERCENT_MAX)) / 100.0
+    }
+
+    /// What a second of CPU time gets done there, in seconds of the reference machine.
+    #[must_use]
+    pub fn work_per_cpu_second(&self) -> f64 {
+        f64::from(self.speed) / 10_000.0 / self.running_part()
+    }
+
+    /// Whether one more thread would have a CPU for itself.
+    #[must_use]
+    pub fn has_free_cpu(&self) -> bool {
+        !self.closed && self.load() + FREE_CPU_MIN <= f64::from(self.cpus)
+    }
+
     /// Whether it is worth telling others at once that this has become `now`: the load has changed by more than
-    /// half a thread for each CPU, the memory by an eighth, or the door has opened or closed.
+    /// half a thread for each CPU, the memory by an eighth, the door has opened or closed, or the last free CPU is taken or a
+    /// first one free.
     #[must_use]
     pub fn differs_much(&self, now: &LoadVector) -> bool {
         let load = self.load_centi.abs_diff(now.load_centi) > 50 * u32::from(now.cpus.max(1));
         let memory = self.free_mib.abs_diff(now.free_mib) > now.memory_mib / 8;
-        load || memory || self.closed != now.closed
+        let door = self.closed != now.closed || self.has_free_cpu() != now.has_free_cpu();
+        load || memory || door
     }
 
     /// As bytes.
@@ -135,6 +171,7 @@ impl LoadVector {
         bytes[14..18].copy_from_slice(&self.free_mib.to_le_bytes());
         bytes[18..20].copy_from_slice(&self.guests.to_le_bytes());
         bytes[20] = u8::from(self.closed) * FLAG_CLOSED + u8::from(self.urgent) * FLAG_URGENT;
+        bytes[21] = self.throttled_percent;
         bytes
     }
 
@@ -151,6 +188,7 @@ impl LoadVector {
         let vector = LoadVector {
             cpus: two(0),
             speed: four(2),
+            throttled_percent: bytes[21],
             load_centi: four(6),
             memory_mib: four(10),
             free_mib: four(14),
@@ -173,6 +211,9 @@ impl LoadVector {
         if self.speed == 0 || self.speed > SPEED_MAX {
             return Err(Absurd::Speed(self.speed));
         }
+        if self.throttled_percent > THROTTLED_PERCENT_MAX {
+            return Err(Absurd::Throttled(self.throttled_percent));
+        }
         if self.load_centi > LOAD_CENTI_MAX {
             return Err(Absurd::Load(self.load_centi));
         }
@@ -194,6 +235,7 @@ mod tests {
     const PC: LoadVector = LoadVector {
         cpus: 4,
         speed: 12_000,
+        throttled_percent: 20,
         load_centi: 250,
         memory_mib: 8192,
         free_mib: 4096,
@@ -219,6 +261,22 @@ mod tests {
             "a load vector with 9000 MiB free of 8192 MiB"
         );
         assert_eq!(LoadVector::from_bytes(&[1; 20]), Err(Absurd::Length));
+        let still = refused(|v| v.throttled_percent = 100);
+        assert_eq!(still, Absurd::Throttled(100));
+    }
+
+    #[test]
+    fn a_second_of_cpu_time_is_worth_what_it_was_without_a_quota() {
+        let half = LoadVector {
+            throttled_percent: 50,
+            speed: 6_000,
+            ..PC
+        };
+        let whole = LoadVector {
+            throttled_percent: 0,
+            ..PC
+        };
+        assert_eq!(half.work_per_cpu_second(), whole.work_per_cpu_second());
     }
 
     #[test]

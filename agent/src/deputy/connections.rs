@@ -37,7 +37,7 @@ impl Supervisor {
                 .iter()
                 .position(|(answered, _)| *answered == request);
             if let Some((_, connection)) = position.and_then(|index| self.channels.remove(index)) {
-                return connection.map_err(DepartureError::Failed);
+                return connection.map_err(DepartureError::from);
             }
             if self.link.descriptor().is_none() {
                 let text = format!("the agent ended while it was connecting to {}", node.name);

@@ -31,7 +31,7 @@ use crate::sys::ptrace::{self, ThreadId};
 use crate::sys::registers::Registers;
 use crate::sys::vdso;
 use crate::wire::migration::{Prepare, ToDeputy, ToGuest};
-use crate::wire::supervisor::{MoveError, NodeName, Reason};
+use crate::wire::supervisor::{MoveError, NoConnection, NodeName, Reason};
 
 use super::away::{Away, Member};
 use super::draft::{Assumed, Draft};
@@ -62,6 +62,8 @@ pub enum DepartureError {
     CannotMove(Vec<Reason>),
     /// The draft is of no use: it is another program now, or has mapped memory where injected code was to lie.
     Outdated,
+    /// The node lets nobody in at the moment: one line.
+    Full(String),
     /// Anything else: one line.
     Failed(String),
 }
@@ -73,7 +75,18 @@ impl DepartureError {
             Self::Gone => MoveError::Gone,
             Self::CannotMove(reasons) => MoveError::CannotMove(reasons),
             Self::Outdated => MoveError::Failed("its draft is of no use".to_owned()),
+            Self::Full(text) => MoveError::Full(text),
             Self::Failed(text) => MoveError::Failed(text),
+        }
+    }
+}
+
+impl From<NoConnection> for DepartureError {
+    fn from(error: NoConnection) -> Self {
+        if error.is_full {
+            Self::Full(error.text)
+        } else {
+            Self::Failed(error.text)
         }
     }
 }

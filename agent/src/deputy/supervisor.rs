@@ -34,7 +34,7 @@ use crate::sys::signal;
 use crate::sys::wait::{self, Report, Stop};
 use crate::wire::supervisor::{
     ChannelKeys, ConnectionUse, Destination, FromSupervisor, LINK_FD, MoveError, MoveReport,
-    NodeName, PagesToken, ProcessState, Role, SupervisorStatus, ToSupervisor,
+    NoConnection, NodeName, PagesToken, ProcessState, Role, SupervisorStatus, ToSupervisor,
 };
 
 use super::away::{Fate, Member, Trouble};
@@ -69,7 +69,7 @@ pub(super) struct Supervisor {
     /// Moves asked for and not yet begun.
     pub(super) orders: VecDeque<Order>,
     /// Answers to [`FromSupervisor::OpenChannel`] not yet taken.
-    pub(super) channels: VecDeque<(u64, Result<Connection, String>)>,
+    pub(super) channels: VecDeque<(u64, Result<Connection, NoConnection>)>,
     pub(super) channels_asked: u64,
 }
 
@@ -265,7 +265,10 @@ impl Supervisor {
             ToSupervisor::Channel { request, result } => {
                 let connection = result.and_then(|keys| match received.descriptor {
                     Some(descriptor) => Ok((descriptor, keys)),
-                    None => Err("the agent sent no connection".to_owned()),
+                    None => Err(NoConnection {
+                        text: "the agent sent no connection".to_owned(),
+                        is_full: false,
+                    }),
                 });
                 self.channels.push_back((request, connection));
             }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::meter::read;
-use super::procfs::Memory;
+use super::procfs::{Memory, own_cgroup};
 use crate::process::mountinfo::{self, Mount};
 
 /// A node with less has no memory to speak of.
@@ -66,7 +66,7 @@ impl Group {
 }
 
 fn version_1(mount: &Mount) -> Option<Group> {
-    let cgroup = own_cgroup(&read("/proc/self/cgroup").ok()?)?;
+    let cgroup = own_cgroup(&read("/proc/self/cgroup").ok()?, "memory")?;
     let below = cgroup.strip_prefix(&mount.root).unwrap_or(Path::new(""));
     let group = mount.point.join(below);
     // The limits of its parents are counted in.
@@ -86,16 +86,6 @@ fn version_2(group: &Path) -> Option<Group> {
         limit,
         used: used.trim().parse().ok()?,
         files: value(&stat, "inactive_file")? + value(&stat, "active_file")?,
-    })
-}
-
-/// The cgroup of the memory controller's own hierarchy, in the text of a /proc/PID/cgroup file.
-fn own_cgroup(text: &str) -> Option<PathBuf> {
-    text.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        let path = path.strip_prefix('/')?;
-        let is_memory = controllers.split(',').any(|name| name == "memory");
-        is_memory.then(|| Path::new("/").join(path))
     })
 }
 
@@ -138,13 +128,6 @@ mod tests {
     }
 
     #[test]
-    fn the_own_cgroup_is_that_of_the_memory_controller() {
-        let text = "9:name=systemd:/\n4:cpu,memory:/box/one:two\n0::/other\n";
-        assert_eq!(own_cgroup(text), Some("/box/one:two".into()));
-        assert_eq!(own_cgroup("4:memoryless:/box\n0::/other\n"), None);
-    }
-
-    #[test]
     fn files_of_version_2_are_read_and_max_is_no_limit() {
         let name = format!("limosa-memory-limit-{}", std::process::id());
         let group = std::env::temp_dir().join(name);
@@ -176,7 +159,6 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_fail(text in "(?s).{0,200}", name in "[a-z]{0,5}") {
-            own_cgroup(&text);
             value(&text, &name);
         }
     }

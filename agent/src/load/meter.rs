@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::cpu_limit::{CpuLimit, Cpus};
 use super::memory_limit::MemoryLimit;
 use super::{ShortLoad, procfs, speed};
 
@@ -21,7 +22,12 @@ pub struct Meter {
     load: f32,
     /// What others are told as the load instead of it.
     told: Option<f64>,
+    /// Of a CPU while it does not stand still.
     measured_speed: u32,
+    /// What an operator says in place of that.
+    set_speed: Option<u32>,
+    throttled_percent: u8,
+    cpu_limit: CpuLimit,
     limit: MemoryLimit,
     short: ShortLoad,
 }
@@ -30,19 +36,17 @@ impl Meter {
     /// Measures the CPUs; takes a few milliseconds.
     #[must_use]
     pub fn start() -> Meter {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let short = ShortLoad {
-            cpus: u16::try_from(cpus).unwrap_or(u16::MAX),
-            speed: speed::measure(),
-            ..ShortLoad::default()
-        };
         let mut meter = Meter {
             load: 0.0,
             told: None,
-            measured_speed: short.speed,
+            measured_speed: speed::measure(),
+            set_speed: None,
+            throttled_percent: 0,
+            cpu_limit: CpuLimit::find(),
             limit: MemoryLimit::find(),
-            short,
+            short: ShortLoad::default(),
         };
+        meter.count_cpus();
         // Without /proc, which the agent's start checks, the first values stay zero.
         let _ = meter.sample();
         meter
@@ -50,6 +54,7 @@ impl Meter {
 
     /// Takes a sample. On an error the old values stay.
     pub fn sample(&mut self) -> io::Result<()> {
+        self.count_cpus();
         let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let runnable =
             Meter::runnable().ok_or_else(|| odd("/proc/loadavg cannot be understood"))?;
@@ -62,6 +67,26 @@ impl Meter {
         self.short.memory_total_kib = memory.total_kib;
         self.short.memory_free_kib = memory.available_kib;
         Ok(())
+    }
+
+    /// A quota can be changed at any time.
+    fn count_cpus(&mut self) {
+        let Cpus {
+            cpus,
+            throttled_percent,
+        } = self.cpu_limit.cpus();
+        let runs_percent = u64::from(100 - throttled_percent);
+        let speed = u64::from(self.measured_speed) * runs_percent / 100;
+        let measured = u32::try_from(speed).unwrap_or(u32::MAX).max(1);
+        self.throttled_percent = throttled_percent;
+        self.short.cpus = cpus;
+        self.short.speed = self.set_speed.unwrap_or(measured);
+    }
+
+    /// For which part of the time a CPU stands still because of a quota, in hundredths.
+    #[must_use]
+    pub fn throttled_percent(&self) -> u8 {
+        self.throttled_percent
     }
 
     /// Threads that run or wait for a CPU at this moment, but for the caller; none if the kernel does not say.
@@ -90,7 +115,8 @@ impl Meter {
 
     /// Sets the speed of a CPU that others are told; none for what was measured.
     pub fn set_speed(&mut self, speed: Option<u32>) {
-        self.short.speed = speed.unwrap_or(self.measured_speed);
+        self.set_speed = speed;
+        self.count_cpus();
     }
 
     /// The last values.

@@ -1,12 +1,13 @@
 //! What this node is doing: its CPUs, their speed, its load and its memory.
 //!
 //! [`ShortLoad`] is the part of it that every datagram to another node carries. [`procfs`] reads the
-//! kernel's texts (pure), [`memory_limit`] those of a container, [`speed`] measures a CPU once, [`meter`] is the glue that samples all.
+//! kernel's texts (pure), [`cpu_limit`] and [`memory_limit`] those of a container, [`speed`] measures a CPU once, [`meter`] is the glue that samples all.
 //! [`activity`] looks at our processes and guests one by one; [`lives`] is what is known of their programs.
 
 use serde::{Deserialize, Serialize};
 
 pub mod activity;
+pub mod cpu_limit;
 pub mod lives;
 pub mod memory_limit;
 pub mod meter;

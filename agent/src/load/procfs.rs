@@ -1,4 +1,6 @@
-//! The kernel's texts about the whole node, parsed; proc_meminfo(5) and proc_loadavg(5).
+//! The kernel's texts about the whole node, parsed; proc_meminfo(5), proc_loadavg(5) and cgroups(7).
+
+use std::path::{Path, PathBuf};
 
 /// Memory of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,17 @@ pub fn memory(meminfo: &str) -> Option<Memory> {
 pub fn runnable(loadavg: &str) -> Option<u32> {
     let entities = loadavg.split_ascii_whitespace().nth(3)?;
     entities.split_once('/')?.0.parse().ok()
+}
+
+/// The cgroup of a controller's own hierarchy, in the text of a /proc/PID/cgroup file.
+#[must_use]
+pub fn own_cgroup(text: &str, controller: &str) -> Option<PathBuf> {
+    text.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let path = path.strip_prefix('/')?;
+        let is_it = controllers.split(',').any(|name| name == controller);
+        is_it.then(|| Path::new("/").join(path))
+    })
 }
 
 #[cfg(test)]
@@ -63,6 +76,13 @@ mod tests {
     }
 
     #[test]
+    fn the_own_cgroup_is_that_of_the_controller() {
+        let text = "9:name=systemd:/\n4:cpu,memory:/box/one:two\n0::/other\n";
+        assert_eq!(own_cgroup(text, "memory"), Some("/box/one:two".into()));
+        assert_eq!(own_cgroup("4:memoryless:/box\n0::/other\n", "memory"), None);
+    }
+
+    #[test]
     fn the_running_kernel_is_understood() {
         assert!(memory(&std::fs::read_to_string("/proc/meminfo").unwrap()).is_some());
         assert!(runnable(&std::fs::read_to_string("/proc/loadavg").unwrap()).is_some());
@@ -73,6 +93,7 @@ mod tests {
         fn no_text_makes_the_parsers_fail(text in "(?s).{0,300}", cut in 0..150_usize) {
             let _ = memory(&text);
             let _ = runnable(&text);
+            let _ = own_cgroup(&text, "cpu");
             let _ = memory(MEMINFO.get(..cut).unwrap_or(MEMINFO));
         }
     }

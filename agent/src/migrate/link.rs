@@ -155,7 +155,10 @@ impl AgentLink {
                 Received {
                     message: ToSupervisor::Channel { result, .. },
                     descriptor: Some(connection),
-                } => return result.map(|keys| (keys, connection)),
+                } => {
+                    let result = result.map_err(|error| error.text);
+                    return result.map(|keys| (keys, connection));
+                }
                 other => self.early.push_back(other),
             }
         }

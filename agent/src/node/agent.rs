@@ -34,7 +34,7 @@ use crate::sys::peer::Peer;
 use crate::sys::probe::Capabilities;
 use crate::wire::control::{ControlRequest, ControlResponse};
 use crate::wire::hello::Purpose;
-use crate::wire::supervisor::{FromSupervisor, NodeId, NodeName, PagesToken, Reason};
+use crate::wire::supervisor::{FromSupervisor, NodeName, PagesToken, Reason};
 
 /// How often ended jobs are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -74,8 +74,6 @@ pub enum Event {
     Member(MemberEvent),
     /// Time to look for what has ended.
     Sweep,
-    /// A node does not let in a process that the balancer has sent there.
-    TurnedAway(u32, NodeId),
     /// Home is crowded: its processes are looked at between two looks.
     Glance,
     /// Asked to stop.
@@ -347,7 +345,6 @@ impl Agent {
             },
             Event::GuestChannel(channel, pid, pages) => self.guest_arrives(channel, pid, pages),
             Event::Member(event) => self.member_changed(&event),
-            Event::TurnedAway(pid, node) => self.turned_away(pid, node),
             Event::Glance => self.glance(),
             Event::Sweep => {
                 self.jobs.sweep();

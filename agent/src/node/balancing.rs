@@ -22,7 +22,7 @@ use super::cgroup::{JobName, JobPolicy};
 use super::choice::NodeChoice;
 use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
-use crate::balance::arrivals::Door;
+use crate::balance::arrivals::lets_in;
 use crate::balance::brain::{
     Barred, Brain, Cause, Input, Neighbour, Order, PLACES_TRIED, Place, Process,
 };
@@ -31,8 +31,7 @@ use crate::limits::PROCESSES_BALANCED_MAX;
 use crate::load::activity::{Activity, Usage};
 use crate::load::lives::{Known, Lives};
 use crate::process::{Identity, stat};
-use crate::wire::control::ErrorKind;
-use crate::wire::supervisor::{Destination, NodeId, NodeName, ProcessState, Role};
+use crate::wire::supervisor::{Destination, MoveError, NodeId, NodeName, ProcessState, Role};
 
 /// A move that has not ended by then is taken for one that never will.
 const HEADING_FOR: Duration = Duration::from_secs(30);
@@ -40,6 +39,12 @@ const HEADING_FOR: Duration = Duration::from_secs(30);
 /// Between two glances at a crowded home, and how many fit between two full looks.
 const GLANCE_INTERVAL: Duration = Duration::from_millis(200);
 const GLANCES: usize = 4;
+
+/// A look at home that is younger is good enough for placing a program.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// Weight of a new look at the owner's work where there are no guests.
+const LOOK_WEIGHT: f64 = 0.3;
 
 /// What operators have told this node, by openMosix's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +73,6 @@ impl Modes {
 pub(super) struct Balancing {
     pub(super) modes: Modes,
     pub(super) brain: Brain,
-    door: Door,
     pub(super) activity: Activity,
     /// What was seen at the last glance.
     glanced: Activity,
@@ -80,8 +84,10 @@ pub(super) struct Balancing {
     pub(super) guests_before: BTreeMap<(SupervisorKey, u32), (f64, f64)>,
     /// The guests at the last full look.
     pub(super) guests: Vec<Guest>,
-    /// This node at the last look.
+    /// This node as it was told to the others last.
     vector: LoadVector,
+    /// Our processes at home at the last look or glance, in runnable threads, and when that was.
+    at_home: (f64, Duration),
     /// The work of this node's owner, in runnable threads.
     pub(super) own_load: f64,
     /// Guests run at a lower priority; none until there has been one.
@@ -96,7 +102,6 @@ impl Balancing {
                 ..Modes::default()
             },
             brain: Brain::new(seed),
-            door: Door::default(),
             activity: Activity::default(),
             glanced: Activity::default(),
             ours: Vec::new(),
@@ -105,6 +110,7 @@ impl Balancing {
             guests_before: BTreeMap::new(),
             guests: Vec::new(),
             vector: LoadVector::default(),
+            at_home: (0.0, Duration::ZERO),
             own_load: 0.0,
             guests_are_lower: None,
         }
@@ -129,6 +135,27 @@ pub(super) fn load_at_home(ours: &[Ours]) -> f64 {
     at_home.map(|ours| ours.process.runnable).sum()
 }
 
+/// Why a move did not happen, as far as it matters for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setback {
+    /// The node let it not in, as others were there before.
+    Full,
+    /// Something failed on the way or there.
+    Failed,
+    /// The process cannot leave.
+    CannotMove,
+}
+
+impl Setback {
+    pub(super) fn of(error: &MoveError) -> Setback {
+        match error {
+            MoveError::Full(_) => Setback::Full,
+            MoveError::Failed(_) => Setback::Failed,
+            MoveError::CannotMove(_) | MoveError::Gone => Setback::CannotMove,
+        }
+    }
+}
+
 /// A guest here: whose it is, and its load.
 pub(super) type Guest = ((SupervisorKey, u32), f64);
 
@@ -145,16 +172,18 @@ impl Agent {
         let now = self.now();
         let nodes = self.cluster.vectors();
         let (guest_load, guests) = self.look_at_guests(now);
+        self.balancing.guests = guests;
         let ours = self.look_at_ours(now, &nodes);
         self.balancing.activity.forget_unseen(now);
         self.balancing.lives.forget_unseen(now);
-        self.balancing.guests = guests;
-        self.tell_load(&ours, guest_load);
+        self.balancing.at_home = (load_at_home(&ours), now);
+        self.measure_own_load(guest_load);
+        self.tell_load();
         self.make_room();
         if self.balancing.modes.bring {
             self.send_home(|role, _| role == Role::Deputy);
         }
-        self.steer(now, self.balancing.vector, &nodes, &ours);
+        self.steer(now, &nodes, &ours);
         self.balancing.looked = now;
         self.balancing.ours = ours;
         self.plan_glances();
@@ -163,7 +192,7 @@ impl Agent {
     /// Has a crowded home, whose processes may leave, and a node with guests looked at until the next full look.
     fn plan_glances(&self) {
         let home = &self.balancing.vector;
-        let is_crowded = home.load() >= f64::from(home.cpus);
+        let is_crowded = !home.has_free_cpu();
         let can_leave = self.balancing.modes.may_leave()
             && self.balancing.ours.iter().any(|ours| ours.process.movable);
         if !(is_crowded && can_leave || self.watches_owner()) {
@@ -191,10 +220,21 @@ impl Agent {
         let nodes = self.cluster.vectors();
         let ours = self.glance_at_ours(now);
         self.balancing.glanced.forget_unseen(now);
+        self.balancing.at_home = (load_at_home(&ours), now);
         self.watch_owner(&ours);
-        let mut home = self.balancing.vector;
-        home.add_load(load_at_home(&ours) - load_at_home(&self.balancing.ours));
-        self.steer(now, home, &nodes, &ours);
+        self.tell_load();
+        self.steer(now, &nodes, &ours);
+    }
+
+    /// What runs at home may have ended since the last look.
+    fn refresh_load(&mut self, now: Duration) {
+        let (_, looked) = self.balancing.at_home;
+        if now < looked + FRESH {
+            return;
+        }
+        let ours = self.glance_at_ours(now);
+        self.balancing.at_home = (load_at_home(&ours), now);
+        self.tell_load();
     }
 
     fn glance_at_ours(&mut self, now: Duration) -> Vec<Ours> {
@@ -241,7 +281,7 @@ impl Agent {
             job: job.number,
             place: Place::Home,
             movable: settled && free && is_still,
-            rest_seconds: usage.cpu_seconds * f64::from(self.cluster.load().speed) / 10_000.0,
+            rest_seconds: usage.cpu_seconds * self.this_vector().work_per_cpu_second(),
             runnable: usage.runnable,
             memory_mib: usage.memory_mib,
             calls_per_cpu_second: usage.calls_per_cpu_second,
@@ -320,36 +360,84 @@ impl Agent {
         let share = if seconds > 0.0 { ran / seconds } else { 0.0 };
         // Where more threads want to run than can, each runs less than it wants to.
         let crowd = there.map_or(1.0, |there| (there.load() / f64::from(there.cpus)).max(1.0));
-        let speed = there.map_or(1.0, |there| f64::from(there.speed) / 10_000.0);
+        let work = there.map_or(1.0, LoadVector::work_per_cpu_second);
+        let runs = there.map_or(1.0, LoadVector::running_part);
         Process {
             place: Place::Away(node),
-            rest_seconds: at_home.rest_seconds + (past + away) * speed,
-            runnable: (share * crowd).min(f64::from(usage.threads)),
+            rest_seconds: at_home.rest_seconds + (past + away) * work,
+            runnable: (share / runs * crowd).min(f64::from(usage.threads)),
             calls_per_cpu_second: called / ran.max(0.01),
             ..at_home
         }
     }
 
-    fn tell_load(&mut self, ours: &[Ours], guest_load: f64) {
-        let our_load = load_at_home(ours);
-        let own_load = if self.config.shared_kernel {
+    /// What this node is, without what runs on it.
+    pub(super) fn this_vector(&self) -> LoadVector {
+        LoadVector {
+            throttled_percent: self.cluster.throttled_percent(),
+            ..crate::node::peers::vector(&self.cluster.load())
+        }
+    }
+
+    /// At a full look: the work of this node's owner.
+    fn measure_own_load(&mut self, guest_load: f64) {
+        let (our_load, _) = self.balancing.at_home;
+        if self.config.shared_kernel {
             self.cluster.tell_load(our_load + guest_load);
+        }
+        if self.watches_owner() {
+            return;
+        }
+        let before = self.balancing.own_load;
+        self.balancing.own_load = if self.config.shared_kernel {
+            our_load
+        } else if self.jobs.cgroups().is_none() {
+            // Guests cannot be told from the owner's work but by what their supervisors tell.
+            (self.cluster.machine_load() - guest_load).max(our_load)
+        } else {
+            let wanted = self.wanted_by_owner().unwrap_or(our_load);
+            before + LOOK_WEIGHT * (wanted - before)
+        };
+    }
+
+    /// What runs here at this moment: our own work and that of guests, and what has been let in and is on its way.
+    fn load_now(&self) -> (f64, f64) {
+        let (our_load, _) = self.balancing.at_home;
+        let own_load = if self.config.shared_kernel {
             our_load
         } else {
-            (self.cluster.machine_load() - guest_load).max(our_load)
+            self.balancing.own_load.max(our_load)
         };
-        let short = self.cluster.load();
-        let modes = self.balancing.modes;
-        if !self.watches_owner() {
-            self.balancing.own_load = own_load;
+        let (mut load, mut coming) = (own_load, self.guests_coming.get() as f64);
+        for (key, supervisor) in self.supervisors.iter() {
+            for (&pid, ward) in &supervisor.wards {
+                match (&ward.charge, &ward.status) {
+                    (Charge::Deputy(_), _) => {}
+                    (Charge::Guest { .. }, None) => coming += 1.0,
+                    (Charge::Guest { .. }, Some(_)) => {
+                        let mut seen = self.balancing.guests.iter();
+                        let seen = seen.find(|(guest, _)| *guest == (key, pid));
+                        // One that has just come is taken for busy.
+                        load += seen.map_or(1.0, |(_, load)| *load);
+                    }
+                }
+            }
         }
-        let owner_works = self.owner_works();
-        let mut vector = crate::node::peers::vector(&short);
-        vector.set_load(own_load + guest_load);
-        vector.guests = u16::try_from(self.balancing.guests.len()).unwrap_or(u16::MAX);
-        vector.closed = modes.block || self.no_guests.is_some() || owner_works || self.is_full();
+        (load, coming)
+    }
+
+    /// Tells the others this node's load; whenever it has changed.
+    pub(super) fn tell_load(&mut self) {
+        let modes = self.balancing.modes;
+        let (load, _) = self.load_now();
+        let mut vector = self.this_vector();
+        vector.set_load(load);
+        vector.guests = u16::try_from(self.supervisors.guests()).unwrap_or(u16::MAX);
+        let is_closed = modes.block || self.no_guests.is_some() || self.owner_works();
+        vector.closed = is_closed || self.is_full();
         self.balancing.vector = vector;
-        let hosts = ours.iter().filter_map(|ours| ours.process.place.node());
+        let ours = self.balancing.ours.iter();
+        let hosts = ours.filter_map(|ours| ours.process.place.node());
         let mut homes: Vec<NodeId> = Vec::new();
         for (_, supervisor) in self.supervisors.iter() {
             for ward in supervisor.wards.values() {
@@ -365,7 +453,8 @@ impl Agent {
         self.cluster.set_vector(vector, modes.quiet, hosts, homes);
     }
 
-    fn steer(&mut self, now: Duration, mut home: LoadVector, nodes: &[Neighbour], ours: &[Ours]) {
+    fn steer(&mut self, now: Duration, nodes: &[Neighbour], ours: &[Ours]) {
+        let mut home = self.balancing.vector;
         let processes: Vec<Process> = ours.iter().map(|ours| ours.process).collect();
         // What who is away had when it left is still here, but nobody touches it: it may be swapped out and is not missed.
         let left = processes.iter().filter(|ours| ours.place != Place::Home);
@@ -442,9 +531,10 @@ impl Agent {
         let mut nodes = self.cluster.vectors();
         nodes.retain(|there| self.may_use(job, there.node));
         let now = self.now();
+        self.refresh_load(now);
         let input = Input {
             home: self.balancing.vector,
-            home_age: now.saturating_sub(self.balancing.looked),
+            home_age: now.saturating_sub(self.balancing.at_home.1),
             may_leave: self.balancing.modes.may_leave(),
             nodes: &nodes,
             processes: &[],
@@ -484,35 +574,38 @@ impl Agent {
         }
     }
 
-    /// Why this node does not take a guest now; counts it if it does. `balanced`: a balancer sends it, with the load that it
-    /// counts on here.
-    pub(super) fn door_closed(&mut self, balanced: Option<Option<u32>>) -> Option<String> {
+    /// Why this node takes no guests for the time being; `balanced`: a balancer sends this one.
+    pub(super) fn door_closed(&self, balanced: bool) -> Option<String> {
         let name = &self.this.name;
         if self.balancing.modes.block {
             return Some(format!("node {name} is told to take no guests (block)"));
         }
-        let load_centi = balanced?;
-        if self.owner_works() {
-            return Some(format!("the owner of node {name} works on it"));
-        }
-        let (now, cpus) = (self.now(), self.cluster.load().cpus);
-        let load = self.balancing.vector.load();
-        let counted_on = load_centi.map_or(f64::INFINITY, |centi| f64::from(centi) / 100.0);
-        let full = !self.balancing.door.admit(now, cpus, load, counted_on);
-        full.then(|| format!("node {name} takes no more guests at a time"))
+        (balanced && self.owner_works()).then(|| format!("the owner of node {name} works on it"))
     }
 
-    /// A node does not let in a process that the brain has sent there.
-    pub(super) fn turned_away(&mut self, pid: u32, node: NodeId) {
-        if let Ok(process) = Identity::of(pid) {
-            self.jobs.journey_mut(process).turned_away_by = Some(node);
-        }
+    /// Whether there is room for a guest whose balancer counts on this load here, in hundredths of a thread.
+    pub(super) fn lets_in(&self, load_centi: Option<u32>) -> bool {
+        let (load, coming) = self.load_now();
+        let counted_on = load_centi.map_or(0.0, |centi| f64::from(centi) / 100.0);
+        lets_in(self.cluster.load().cpus, load + coming, counted_on)
     }
 
-    /// A guest is here no more.
-    pub(super) fn guest_left(&mut self) {
-        let cpus = self.cluster.load().cpus;
-        self.balancing.door.let_out(cpus);
+    /// This node for somebody at its door: what is on its way here counts already.
+    pub(super) fn load_at_the_door(&self) -> LoadVector {
+        let (load, coming) = self.load_now();
+        let mut vector = self.balancing.vector;
+        vector.set_load(load + coming);
+        vector
+    }
+
+    /// A process of ours has arrived where it was sent.
+    pub(super) fn arrived(&mut self, pid: u32, destination: &Destination) {
+        let node = match destination {
+            Destination::Home => None,
+            Destination::Node(node) => Some(node.id),
+        };
+        let now = self.now();
+        self.balancing.brain.memory.arrived(now, pid, node);
     }
 
     /// A move that the brain ordered has failed.
@@ -520,16 +613,15 @@ impl Agent {
         &mut self,
         process: Identity,
         to: &Destination,
-        kind: ErrorKind,
+        setback: Setback,
     ) {
         let (now, pid) = (self.now(), process.pid);
         let journey = self.jobs.journey_mut(process);
         journey.heading = None;
-        let turned_away = journey.turned_away_by.take();
         let places_tried = std::mem::take(&mut journey.places_tried);
         let memory = &mut self.balancing.brain.memory;
-        match (kind, to) {
-            (ErrorKind::Failed, Destination::Node(node)) if turned_away == Some(node.id) => {
+        match (setback, to) {
+            (Setback::Full, Destination::Node(node)) => {
                 memory.turned_away(now, pid, node.id);
                 if (1..PLACES_TRIED).contains(&places_tried)
                     && let Some(job) = self.jobs.job_of(pid)
@@ -538,7 +630,7 @@ impl Agent {
                     self.start_elsewhere(process, job.number);
                 }
             }
-            (ErrorKind::Failed, Destination::Node(node)) => {
+            (Setback::Failed, Destination::Node(node)) => {
                 memory.failed(now, pid, node.id);
                 memory.doubt(now, node.id);
             }

@@ -15,12 +15,14 @@ use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
 
+use crate::balance::vector::LoadVector;
 use crate::limits::HELLO_BYTES_MAX;
 use crate::secure::handshake::{self, FIRST_MESSAGE_BYTES, HandshakeError, Initiator};
 use crate::secure::identity::{NodeIdentity, node_id};
 use crate::secure::key::ClusterKey;
 use crate::secure::record::{self, LENGTH_BYTES, Opener, RecordError, Sealer, TAG_BYTES};
 use crate::sys::probe::Capabilities;
+use crate::wire::bytes::ByteArray;
 use crate::wire::cbor::CborError;
 use crate::wire::hello::{
     self, Answer, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose,
@@ -103,6 +105,8 @@ pub enum ChannelError {
     WrongNode(NodeId),
     /// The other side said no, and why.
     Refused(String),
+    /// The other side has no room at the moment: in its words, and its load.
+    Full(String, LoadVector),
 }
 
 impl fmt::Display for ChannelError {
@@ -125,7 +129,9 @@ impl fmt::Display for ChannelError {
                     id.0
                 )
             }
-            ChannelError::Refused(reason) => write!(f, "it refused: {reason}"),
+            ChannelError::Refused(reason) | ChannelError::Full(reason, _) => {
+                write!(f, "it refused: {reason}")
+            }
         }
     }
 }
@@ -268,6 +274,10 @@ async fn meet(
     };
     match within(ANSWER_TIMEOUT, "answer", answering).await? {
         Answer::Refused(reason) => Err(ChannelError::Refused(reason)),
+        Answer::Full { reason, load } => match LoadVector::from_bytes(&load.0) {
+            Ok(load) => Err(ChannelError::Full(reason, load)),
+            Err(absurd) => Err(ChannelError::Refused(format!("{reason} ({absurd})"))),
+        },
         Answer::Welcome { node, .. } if node.id != peer => Err(ChannelError::WrongNode(node.id)),
         Answer::Welcome { node, .. } => Ok((secured, node)),
     }
@@ -334,9 +344,19 @@ impl Incoming {
     }
 
     /// Tells it why not, in one line, and closes.
-    pub async fn refuse(mut self, reason: String) {
+    pub async fn refuse(self, reason: String) {
         log::info!("refused {} of {}: {reason}", self.purpose, self.peer.name);
-        if let Ok(refusal) = Answer::Refused(reason).to_bytes() {
+        self.say(&Answer::Refused(reason)).await;
+    }
+
+    /// Tells it that there is no room at the moment, and closes.
+    pub async fn turn_away(self, reason: String, load: LoadVector) {
+        let load = ByteArray(load.to_bytes());
+        self.say(&Answer::Full { reason, load }).await;
+    }
+
+    async fn say(mut self, no: &Answer) {
+        if let Ok(refusal) = no.to_bytes() {
             let sending = self.secured.send(&refusal);
             // Whether it still hears the reason is its affair.
             let _ = within(ANSWER_TIMEOUT, "room for the answer", sending).await;

@@ -410,6 +410,9 @@ impl Cluster {
                 Err(ChannelError::Refused(reason)) => {
                     return Err(ConnectError::Refused { node, reason });
                 }
+                Err(ChannelError::Full(reason, load)) => {
+                    return Err(ConnectError::Full { node, reason, load });
+                }
                 Err(error @ (ChannelError::Connect(_) | ChannelError::TimedOut("connection"))) => {
                     ConnectError::Unreachable {
                         node,
@@ -471,6 +474,22 @@ impl Cluster {
         homes: Vec<NodeId>,
     ) {
         self.with_peers(|peers, now| peers.set_vector(now, vector, quiet, hosts, homes));
+    }
+
+    /// A process of this home was turned away here: it hears first when there is room.
+    pub fn turn_away(&self, home: NodeId) {
+        self.with_peers(|peers, now| peers.turn_away(now, home));
+    }
+
+    /// Another node has said of itself, over a connection, that this is its load now.
+    pub fn hear_load(&self, node: NodeId, vector: LoadVector) {
+        self.with_peers(|peers, now| peers.hear_load(now, node, vector));
+    }
+
+    /// For which part of the time a CPU stands still because of a quota, in hundredths.
+    #[must_use]
+    pub fn throttled_percent(&self) -> u8 {
+        self.meter.borrow().throttled_percent()
     }
 
     /// The loads of the other nodes that are alive, as far as they are known.

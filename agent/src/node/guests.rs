@@ -21,6 +21,8 @@ impl Agent {
         pages: PagesToken,
         balanced: Option<Option<u32>>,
     ) {
+        let mut load = self.load_at_the_door();
+        load.closed = true;
         let refusal = if self.stopping != Stopping::No {
             Some(format!("node {} is stopping", self.this.name))
         } else if self.is_full() {
@@ -33,9 +35,18 @@ impl Agent {
                 "node {} takes no guests: {lacking}",
                 self.this.name
             ))
+        } else if let Some(closed) = self.door_closed(balanced.is_some()) {
+            Some(closed)
         } else {
-            self.door_closed(balanced)
+            load.closed = false;
+            let is_full = balanced.is_some_and(|load_centi| !self.lets_in(load_centi));
+            is_full.then(|| format!("node {} takes no more guests at a time", self.this.name))
         };
+        // A balancer looks elsewhere, and may ask here again; a person wants to know.
+        let is_turned_away = balanced.is_some() && refusal.is_some();
+        if is_turned_away {
+            self.cluster.turn_away(incoming.peer.id);
+        }
         if refusal.is_none() {
             self.guests_coming.set(self.guests_coming.get() + 1);
         }
@@ -45,7 +56,11 @@ impl Agent {
             .spawn(async move {
                 if let Some(reason) = refusal {
                     log::info!("process {pid} of {home} is refused: {reason}");
-                    incoming.refuse(reason).await;
+                    if is_turned_away {
+                        incoming.turn_away(reason, load).await;
+                    } else {
+                        incoming.refuse(reason).await;
+                    }
                     return;
                 }
                 match incoming.accept().await {

@@ -16,7 +16,6 @@ use super::choice::NodeChoice;
 use crate::balance::brain::Place;
 use crate::process::status::State;
 use crate::process::{Identity, stat};
-use crate::wire::supervisor::NodeId;
 
 /// What a process has been through; outlives the supervisors that report it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,8 +32,6 @@ pub struct Journey {
     pub by_hand: bool,
     /// Where the balancer has sent it, since when; none once it is there or has failed to go.
     pub heading: Option<(Place, Duration)>,
-    /// The node that did not let it in when the balancer sent it there last.
-    pub turned_away_by: Option<NodeId>,
     /// Nodes to which its program has been sent because it starts, as long as none has let it in.
     pub places_tried: usize,
     /// It has come home to execute another program.

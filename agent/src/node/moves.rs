@@ -6,6 +6,7 @@
 //! 4. The supervisor's answer ends the order (`super::supervision`).
 
 use super::agent::{Agent, Event, Reply, sentences};
+use super::balancing::Setback;
 use super::cgroup::{JobName, JobPolicy};
 use super::cluster::MemberState;
 use super::suitability::Unanswered;
@@ -353,7 +354,11 @@ impl Agent {
         if let Asker::Balancer = order.pending.asker {
             log::info!("{error}");
             let destination = &order.pending.destination;
-            self.balanced_move_failed(order.process, destination, error.kind);
+            let setback = match error.kind {
+                ErrorKind::Failed => Setback::Failed,
+                ErrorKind::Refused | ErrorKind::BadRequest => Setback::CannotMove,
+            };
+            self.balanced_move_failed(order.process, destination, setback);
         } else {
             log::warn!("{error}");
         }

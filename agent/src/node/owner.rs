@@ -42,7 +42,7 @@ impl Agent {
         let wanted = if self.config.shared_kernel {
             Some(load_at_home(ours))
         } else {
-            self.runnable_but_for_guests()
+            self.wanted_by_owner()
         };
         let Some(wanted) = wanted else { return };
         let load = &mut self.balancing.own_load;
@@ -51,7 +51,7 @@ impl Agent {
     }
 
     /// Threads that want a CPU at this moment, without those of guests and of the supervisors that serve them.
-    fn runnable_but_for_guests(&self) -> Option<f64> {
+    pub(super) fn wanted_by_owner(&self) -> Option<f64> {
         let all = Meter::runnable()?;
         let guests = self.supervised().into_iter();
         let threads = guests.flat_map(|pid| tasks::read(pid).unwrap_or_default());
@@ -113,7 +113,8 @@ impl Agent {
         let seconds = now
             .saturating_sub(self.balancing.looked)
             .as_secs_f64()
-            .max(0.1);
+            .max(0.1)
+            * self.this_vector().running_part();
         let mut shares = Vec::new();
         let mut cpu = BTreeMap::new();
         for (key, supervisor) in self.supervisors.iter() {
@@ -138,6 +139,7 @@ impl Agent {
             return (0.0, shares);
         }
         let running: f64 = shares.iter().map(|(_, share)| share).sum();
+        let is_accounted = self.jobs.cgroups().is_some();
         let guests = self.guest_processes();
         self.lower(&guests);
         let activity = &mut self.balancing.activity;
@@ -146,7 +148,7 @@ impl Agent {
             .filter_map(|pid| activity.look(now, pid).ok())
             .map(|(_, usage)| usage.runnable)
             .sum();
-        let load = wanted.max(running);
+        let load = if is_accounted { wanted } else { running };
         // Reports come about once a second, not exactly: what all want together is known better.
         if running > 0.0 {
             let factor = load / running;

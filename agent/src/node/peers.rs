@@ -251,6 +251,16 @@ impl Peers {
         self.homes = homes;
     }
 
+    /// A process of this home was turned away here.
+    pub fn turn_away(&mut self, now: Duration, home: NodeId) {
+        self.gossip.turn_away(now, home);
+    }
+
+    /// Another node has said of itself, over a connection, that this is its load now.
+    pub fn hear_load(&mut self, now: Duration, node: NodeId, vector: LoadVector) {
+        self.gossip.hear(now, node, vector);
+    }
+
     /// The loads of the other nodes that are there, as far as they are known and not too old.
     #[must_use]
     pub fn vectors(&self, now: Duration) -> Vec<Neighbour> {

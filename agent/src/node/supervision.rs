@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use smol::Async;
 
-use super::agent::{Agent, Event, Stopping};
+use super::agent::{Agent, Stopping};
+use super::balancing::Setback;
 use super::cgroup::Cgroups;
 use super::cluster::ConnectError;
 use super::jobs;
@@ -21,8 +22,8 @@ use crate::sys::peer::Peer;
 use crate::wire::control::{ControlError, ControlResponse, MigrationRow};
 use crate::wire::hello::Purpose;
 use crate::wire::supervisor::{
-    ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NodeId, NodeName,
-    ProcessState, Role, SupervisorStatus, ToSupervisor,
+    ConnectionUse, Destination, FromSupervisor, MoveError, MoveReport, NoConnection, NodeId,
+    NodeName, ProcessState, Role, SupervisorStatus, ToSupervisor,
 };
 
 /// The end of a move, as its supervisor tells it.
@@ -151,14 +152,13 @@ impl Agent {
             ConnectionUse::Pages(token) => Purpose::Pages { token },
         };
         let cluster = std::rc::Rc::clone(&self.cluster);
-        let balanced = matches!(purpose, Purpose::Migration { balanced: true, .. });
-        let events = self.events.clone();
         self.executor
             .spawn(async move {
                 let connection = cluster.connect(node, purpose).await;
-                if balanced && matches!(connection, Err(ConnectError::Refused { .. })) {
-                    // A closed queue means that the agent has stopped.
-                    let _ = events.send(Event::TurnedAway(pid, node)).await;
+                let mut is_full = false;
+                if let Err(ConnectError::Full { load, .. }) = &connection {
+                    cluster.hear_load(node, *load);
+                    is_full = true;
                 }
                 let message = match connection {
                     Ok(channel) => {
@@ -166,7 +166,8 @@ impl Agent {
                         (ToSupervisor::Channel { request, result }, Some(channel.fd))
                     }
                     Err(error) => {
-                        let result = Err(error.to_string());
+                        let text = error.to_string();
+                        let result = Err(NoConnection { text, is_full });
                         (ToSupervisor::Channel { request, result }, None)
                     }
                 };
@@ -209,6 +210,7 @@ impl Agent {
                     journey.heading = None;
                     journey.places_tried = 0;
                     journey.executed = executes;
+                    self.arrived(pid, &end.destination);
                 }
                 if pending.is_none() && end.destination == Destination::Home && came_itself {
                     self.came_home_by_itself(pid);
@@ -231,6 +233,7 @@ impl Agent {
                 }
             }
             Err(error) => {
+                let setback = Setback::of(&error);
                 let error = move_refused(pid, &to, error);
                 let balanced = pending.as_ref().and_then(|pending| match pending.asker {
                     Asker::Balancer => Some(&pending.destination),
@@ -238,7 +241,7 @@ impl Agent {
                 });
                 if let (Some(destination), Some(process)) = (balanced, process) {
                     log::info!("{error}{cause}");
-                    self.balanced_move_failed(process, destination, error.kind);
+                    self.balanced_move_failed(process, destination, setback);
                 } else {
                     log::warn!("{error}{cause}");
                 }
@@ -289,7 +292,8 @@ impl Agent {
     /// A process is its supervisor's no more: it is at home, or has ended.
     fn ward_left(&mut self, ward: Ward, pending: Vec<PendingMove>, end: End) {
         let Charge::Deputy(process) = ward.charge else {
-            self.guest_left();
+            // Its CPU is free.
+            self.tell_load();
             return;
         };
         if let Some(status) = ward.status {
@@ -311,8 +315,11 @@ impl Agent {
             return;
         };
         if let Some(ward) = supervisor.wards.get_mut(&pid) {
-            ward.status = Some(status);
+            let is_new = ward.status.replace(status).is_none();
             self.stop_if_empty();
+            if is_new {
+                self.tell_load();
+            }
             return;
         }
         let home = supervisor
@@ -336,6 +343,7 @@ impl Agent {
         let status = Some(status);
         supervisor.wards.insert(pid, Ward { charge, status });
         self.count_guests();
+        self.tell_load();
     }
 
     /// A supervisor ended with a move undone. One that had finished its work just when it was asked is
@@ -539,7 +547,7 @@ fn move_refused(pid: u32, to: &str, error: MoveError) -> ControlError {
         MoveError::Gone => {
             ControlError::refused(format!("process {pid} ended before it could move to {to}"))
         }
-        MoveError::Failed(text) => ControlError::failed(format!(
+        MoveError::Full(text) | MoveError::Failed(text) => ControlError::failed(format!(
             "process {pid} did not move to {to}: {}",
             printable(&text)
         )),

@@ -5,7 +5,7 @@
 //!    because [`Preamble::check`] says the same on both sides.
 //! 3. It completes the handshake; from here on everything is encrypted records.
 //! 4. The connecting side sends [`Hello`]: who it is and what the connection is for.
-//! 5. The accepting side sends [`Answer`]: welcome, or a refusal in one line.
+//! 5. The accepting side sends [`Answer`]: welcome, or a refusal in one line; if only others are in the way, of a kind of its own.
 //!
 //! The connecting side's preamble is mixed into the handshake, so nobody can talk the two down to an
 //! older version.
@@ -14,9 +14,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::balance::vector::VECTOR_BYTES;
 use crate::limits::{HELLO_BYTES_MAX, NODE_NAME_LENGTH_MAX, REFUSAL_LENGTH_MAX};
 use crate::secure::key::ClusterId;
 use crate::sys::probe::Capabilities;
+use crate::wire::bytes::ByteArray;
 use crate::wire::cbor::{self, CborError};
 use crate::wire::supervisor::{NodeName, PagesToken};
 
@@ -191,6 +193,13 @@ pub enum Answer {
     },
     /// No, and why: one line.
     Refused(String),
+    /// Not now: there are others here, or its owner works on it. A home's balancer may send it elsewhere, or here later.
+    Full {
+        /// One line.
+        reason: String,
+        /// The node's load vector as it is now ([`crate::balance::vector`]).
+        load: ByteArray<VECTOR_BYTES>,
+    },
 }
 
 impl Hello {
@@ -212,6 +221,10 @@ impl Answer {
     pub fn to_bytes(&self) -> Result<Vec<u8>, CborError> {
         match self {
             Answer::Refused(reason) => plain(&Answer::Refused(one_line(reason))),
+            Answer::Full { reason, load } => plain(&Answer::Full {
+                reason: one_line(reason),
+                load: *load,
+            }),
             Answer::Welcome { .. } => plain(self),
         }
     }
@@ -220,6 +233,10 @@ impl Answer {
     pub fn from_bytes(bytes: &[u8]) -> Result<Answer, CborError> {
         match parse(bytes)? {
             Answer::Refused(reason) => Ok(Answer::Refused(one_line(&reason))),
+            Answer::Full { reason, load } => Ok(Answer::Full {
+                reason: one_line(&reason),
+                load,
+            }),
             Answer::Welcome { protocol, node } => {
                 check_name(&node)?;
                 Ok(Answer::Welcome { protocol, node })
@@ -390,6 +407,16 @@ mod tests {
             unreachable!()
         };
         assert!(reason.starts_with("full  [31mxx") && reason.len() <= REFUSAL_LENGTH_MAX);
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_the_load() {
+        let full = |reason: &str| Answer::Full {
+            reason: reason.into(),
+            load: ByteArray([7; VECTOR_BYTES]),
+        };
+        let answer = Answer::from_bytes(&full("no\nroom").to_bytes().unwrap()).unwrap();
+        assert_eq!(answer, full("no room"));
     }
 
     #[test]

@@ -129,8 +129,19 @@ pub enum MoveError {
     CannotMove(Vec<Reason>),
     /// The process ended before it could move.
     Gone,
+    /// The node let it not in, as others were there before: in one line.
+    Full(String),
     /// Anything else, in one line that names the node and the cause.
     Failed(String),
+}
+
+/// Why there is no connection to another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoConnection {
+    /// One line that names the node and what failed.
+    pub text: String,
+    /// The node is there, and has no room at the moment.
+    pub is_full: bool,
 }
 
 /// Where a process is in its journey.
@@ -190,8 +201,8 @@ pub enum ToSupervisor {
     Channel {
         /// The request answered.
         request: u64,
-        /// The keys, or one line that names the node and what failed.
-        result: Result<ChannelKeys, String>,
+        /// The keys, or why there is none.
+        result: Result<ChannelKeys, NoConnection>,
     },
     /// Move the process. Answered by [`FromSupervisor::MoveDone`]; requests are served one by one.
     Move {

@@ -396,18 +396,26 @@ proptest! {
         let mut brains = [Brain::new(1), Brain::new(1)];
         let mut places = [[Place::Home; 4]; 2];
         let mut arrived = vec![0_usize; 3];
+        let mut on_their_way = Vec::new();
         let mut moves = 0;
         let away = |places: &[Place; 4]| places.iter().filter(|p| **p != Place::Home).count();
         for second in 0..seconds {
             let now = NOW + Duration::from_secs(second);
             let vector = node(arrived[second as usize] as f64);
             let between = Neighbour { age: Duration::from_secs(1), ..at(1, vector) };
-            for (brain, places) in brains.iter_mut().zip(&mut places) {
+            for &(ordered, number, pid, to) in &on_their_way {
+                if ordered + 2 == second {
+                    let memory: &mut Memory = &mut brains[number as usize].memory;
+                    memory.arrived(now, pid, Place::node(to));
+                }
+            }
+            for (number, (brain, places)) in (0..).zip(brains.iter_mut().zip(&mut places)) {
                 let processes: Vec<Process> =
                     places.iter().zip(1..).map(|(place, pid)| busy(pid, *place)).collect();
                 let home = node((4 - away(places)) as f64);
                 for order in decide(brain, now, home, &[between], &processes) {
                     places[order.pid as usize - 1] = order.to;
+                    on_their_way.push((second, number, order.pid, order.to));
                     moves += 1;
                 }
             }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 const PC: LoadVector = LoadVector {
     cpus: 2,
     speed: 10_000,
+    throttled_percent: 0,
     load_centi: 0,
     memory_mib: 4096,
     free_mib: 2048,
@@ -147,6 +148,47 @@ fn a_great_change_goes_out_at_once_but_not_more_often_than_four_times_a_second()
         }
     }
     assert!((30..=41).contains(&sent), "{sent}");
+}
+
+#[test]
+fn who_was_turned_away_hears_first_of_a_free_cpu_and_then_every_second_message_is_for_a_guests_home()
+ {
+    let mut gossip = Gossip::new(Duration::ZERO, id(1), PC, 1);
+    let busy = LoadVector {
+        load_centi: 200,
+        ..PC
+    };
+    let now = seconds(5.0);
+    gossip.set_own(now, busy);
+    gossip.compose(now);
+    gossip.turn_away(now, id(7));
+    gossip.turn_away(now, id(8));
+    gossip.turn_away(now, id(7));
+    let mut homes = [id(3), id(4)];
+    assert_eq!(gossip.receiver(now, &mut homes), None);
+    assert_eq!(gossip.receiver(now, &mut homes), Some(id(3)));
+    let later = seconds(6.0);
+    gossip.set_own(later, PC);
+    assert_eq!(gossip.next_due(), Some(later));
+    for expected in [id(8), id(7)] {
+        gossip.compose(later);
+        assert_eq!(gossip.receiver(later, &mut homes), Some(expected));
+    }
+    gossip.compose(later);
+    assert_eq!(gossip.receiver(later, &mut homes), None);
+    assert_eq!(gossip.receiver(later, &mut homes), Some(id(4)));
+    // Who has waited for long waits no more.
+    gossip.turn_away(later, id(8));
+    assert_eq!(gossip.receiver(seconds(9.1), &mut []), None);
+}
+
+#[test]
+fn what_a_node_says_over_a_connection_is_known_at_once() {
+    let mut gossip = Gossip::new(Duration::ZERO, id(1), PC, 1);
+    gossip.hear(seconds(1.0), id(2), PC);
+    gossip.hear(seconds(1.0), id(1), PC);
+    let known: Vec<NodeId> = gossip.view(seconds(2.0)).map(|known| known.node).collect();
+    assert_eq!(known, [id(2)]);
 }
 
 #[test]

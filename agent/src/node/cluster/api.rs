@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::balance::vector::LoadVector;
 use crate::limits::NODE_NAME_LENGTH_MAX;
 use crate::load::ShortLoad;
 use crate::membership::MemberState;
@@ -135,6 +136,15 @@ pub enum ConnectError {
         /// Why, in its own words.
         reason: String,
     },
+    /// It was reached and has no room at the moment.
+    Full {
+        /// The node.
+        node: NodeName,
+        /// Why, in its own words.
+        reason: String,
+        /// Its load at this moment.
+        load: LoadVector,
+    },
 }
 
 impl fmt::Display for ConnectError {
@@ -148,7 +158,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Handshake { node, cause } => {
                 write!(f, "no secure connection to {}: {cause}", node.name)
             }
-            ConnectError::Refused { node, reason } => {
+            ConnectError::Refused { node, reason } | ConnectError::Full { node, reason, .. } => {
                 write!(f, "{} refused: {reason}", node.name)
             }
         }

@@ -185,6 +185,35 @@ fn a_refusal_reaches_the_connecting_side_in_words() {
 }
 
 #[test]
+fn who_is_turned_away_hears_the_load_of_the_node_at_its_door() {
+    Lab::run("full", async |lab| {
+        let (one, two) = lab.pair().await;
+        let load = LoadVector {
+            cpus: 2,
+            speed: 10_000,
+            load_centi: 700,
+            memory_mib: 64,
+            ..LoadVector::default()
+        };
+        let refusing = async {
+            let incoming = two.incoming().recv().await.unwrap();
+            incoming.turn_away("others are here".into(), load).await;
+        };
+        let connecting = one.connect(two.this().id, PURPOSE);
+        let (result, ()) = smol::future::zip(connecting, refusing).await;
+        let full = ConnectError::Full {
+            node: two.this(),
+            reason: "others are here".into(),
+            load,
+        };
+        assert_eq!(result.err(), Some(full));
+        one.hear_load(two.this().id, load);
+        let heard = |there: &Neighbour| there.vector == load;
+        assert!(one.vectors().iter().any(heard));
+    });
+}
+
+#[test]
 fn silent_strangers_do_not_keep_a_node_from_connecting() {
     Lab::run("strangers", async |lab| {
         let (one, two) = lab.pair().await;

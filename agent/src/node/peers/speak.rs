@@ -39,19 +39,12 @@ impl Peers {
         }
     }
 
-    /// To a random member; every second time to the home of a guest, which has to know how its process fares.
+    /// To whom the gossip wants it sent, else to a random member.
     pub(super) fn send_loads(&mut self, now: Duration) {
         let message = self.gossip.compose(now);
-        let home = self
-            .homes
-            .first()
-            .copied()
-            .filter(|_| self.counters.loads_sent % 2 == 1);
-        let to = match home {
-            Some(home) => {
-                self.homes.rotate_left(1);
-                self.roster.get(home)
-            }
+        let wanted = self.gossip.receiver(now, &mut self.homes);
+        let to = match wanted {
+            Some(home) => self.roster.get(home),
             None => {
                 let present = |node: &&Node| node.state.is_present();
                 let count = self.roster.nodes().filter(present).count();

@@ -1,13 +1,13 @@
 //! One trace, one strategy: runs it to its end, and says what came of it.
 //!
-//! The strategy that counts is [`Strategy::Limosa`]: every node has the agents' own `Gossip`, `Brain` and `Door`, and
+//! The strategy that counts is [`Strategy::Limosa`]: every node has the agents' own `Gossip` and `Brain`, and
 //! knows of the others only what reaches it. What is here in their place is what `node::balancing` is in the agent:
 //! measuring, carrying orders out, and telling the brain what failed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use limosa::balance::arrivals::Door;
+use limosa::balance::arrivals::lets_in;
 use limosa::balance::brain::{self, Brain, Input, Neighbour, PLACES_TRIED, Place};
 use limosa::balance::gossip::Gossip;
 use limosa::balance::vector::LoadVector;
@@ -15,6 +15,7 @@ use limosa::limits::PROCESSES_BALANCED_MAX;
 use limosa::load::lives::Lives;
 use limosa::process::Identity;
 use limosa::secure::datagram::OVERHEAD_BYTES;
+use limosa::wire::supervisor::NodeId;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -22,7 +23,7 @@ use super::arguments::Cluster;
 use super::gossip::{id, number};
 use super::network::Network;
 use super::trace::Trace;
-use super::world::{STEP, State, World};
+use super::world::{Changes, STEP, State, World};
 
 /// The world runs on for so long before processes come, so that nodes know each other.
 const WARM_UP_SECONDS: f64 = 10.0;
@@ -92,11 +93,9 @@ pub(crate) struct Outcome {
 struct Mind {
     gossip: Gossip,
     brain: Brain,
-    door: Door,
     lives: Lives,
     /// When it looked at itself last.
     looked: Duration,
-    sent: u64,
 }
 
 struct Run<'a> {
@@ -153,14 +152,11 @@ impl Run<'_> {
         for node in 0..nodes {
             let seed = self.options.seed.wrapping_mul(1_000_003) + node as u64;
             let gossip = Gossip::new(Duration::ZERO, id(node), self.vector(node), seed);
-            let (brain, door) = (Brain::new(seed), Door::default());
             self.minds.push(Mind {
                 gossip,
-                brain,
-                door,
+                brain: Brain::new(seed),
                 lives: Lives::default(),
                 looked: Duration::ZERO,
-                sent: 0,
             });
         }
         for step in 0..(WARM_UP_SECONDS / STEP) as u32 {
@@ -189,8 +185,8 @@ impl Run<'_> {
                 self.exchange(clock(self.world.now));
                 self.decide(step % PHASES);
             }
-            let departures = self.world.step(&self.network);
-            self.tell_doors(departures);
+            let changes = self.world.step(&self.network);
+            self.note(&changes);
             step += 1;
             if self.world.now > SECONDS_MAX {
                 break;
@@ -347,12 +343,16 @@ impl Run<'_> {
                 continue;
             }
             let message = mind.gossip.compose(now);
-            mind.sent += 1;
             let guests = &self.world.nodes[from].running;
             let guest = guests.get(mind.gossip.choose(guests.len()));
             let home = guest.map(|&guest| self.world.processes[guest].start.home);
-            let home = home.filter(|home| mind.sent % 2 == 1 && *home != from);
-            let to = home.unwrap_or_else(|| (from + 1 + mind.gossip.choose(nodes - 1)) % nodes);
+            let mut homes: Vec<NodeId> = home
+                .filter(|home| *home != from)
+                .map(id)
+                .into_iter()
+                .collect();
+            let wanted = mind.gossip.receiver(now, &mut homes).map(number);
+            let to = wanted.unwrap_or_else(|| (from + 1 + mind.gossip.choose(nodes - 1)) % nodes);
             self.datagrams += 1;
             self.bytes += (message.len() + OVERHEAD_BYTES) as u64;
             if self
@@ -473,29 +473,51 @@ impl Run<'_> {
             memory.doubt(now, node);
             return true;
         }
-        let cpus = self.world.nodes[to].machine.cpus;
-        let load = self.minds[to].gossip.own().load();
+        let there = &self.world.nodes[to];
+        let load = (there.running.len() + there.coming) as f64;
         let counted_on = self.minds[home].brain.memory.counted_on(pid, node);
-        let counted_on = counted_on.unwrap_or(f64::INFINITY);
-        let is_let_in = self.minds[to].door.admit(now, cpus, load, counted_on);
+        let is_let_in = lets_in(there.machine.cpus, load, counted_on.unwrap_or(0.0));
         if is_let_in {
             self.set_out(index, to);
         } else {
-            self.minds[home].brain.memory.turned_away(now, pid, node);
+            let mut vector = self.vector(to);
+            vector.set_load(load);
+            self.minds[to].gossip.turn_away(now, id(home));
+            let mind = &mut self.minds[home];
+            mind.gossip.hear(now, node, vector);
+            mind.brain.memory.turned_away(now, pid, node);
         }
         is_let_in
     }
 
     fn set_out(&mut self, index: usize, to: usize) {
-        let departure = self.world.set_out(index, to);
-        self.tell_doors(departure);
+        let left = self.world.set_out(index, to);
+        self.tell_loads(left);
     }
 
-    /// Guests have left these nodes.
-    fn tell_doors(&mut self, nodes: impl IntoIterator<Item = usize>) {
+    /// Tells homes who has arrived where, and gossips what has changed.
+    fn note(&mut self, changes: &Changes) {
+        if self.strategy != Strategy::Limosa {
+            return;
+        }
+        let now = clock(self.world.now);
+        for &index in &changes.arrived {
+            let process = &self.world.processes[index];
+            let (home, at) = (process.start.home, process.at);
+            let node = (at != home).then(|| id(at));
+            let memory = &mut self.minds[home].brain.memory;
+            memory.arrived(now, index as u32, node);
+        }
+        self.tell_loads(changes.nodes.iter().copied());
+    }
+
+    /// Guests have come to these nodes, or left them.
+    fn tell_loads(&mut self, nodes: impl IntoIterator<Item = usize>) {
+        let now = clock(self.world.now);
         for node in nodes {
+            let vector = self.vector(node);
             if let Some(mind) = self.minds.get_mut(node) {
-                mind.door.let_out(self.world.nodes[node].machine.cpus);
+                mind.gossip.set_own(now, vector);
             }
         }
     }

@@ -59,6 +59,17 @@ pub(crate) struct Node {
     /// Processes whose home this is, and that live.
     pub(crate) own: Vec<usize>,
     pub(crate) free_mib: u32,
+    /// Processes that have been let in and are on their way here.
+    pub(crate) coming: usize,
+}
+
+/// What a step has changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// Processes that have arrived.
+    pub(crate) arrived: Vec<usize>,
+    /// Nodes that have a guest more or less.
+    pub(crate) nodes: Vec<usize>,
 }
 
 /// All of it.
@@ -78,6 +89,7 @@ impl World {
             running: Vec::new(),
             own: Vec::new(),
             free_mib: machine.memory_mib - SYSTEM_MIB,
+            coming: 0,
         };
         let process = |start: &Start| Process {
             start: *start,
@@ -155,11 +167,12 @@ impl World {
         process.moves += 1;
         process.state = State::Moves { to, arrives };
         self.moving.push(index);
+        self.nodes[to].coming += 1;
         (process.at != home).then_some(process.at)
     }
 
-    /// Lets everybody run for a step, and arrive who is due; tells which nodes have a guest less, once for each.
-    pub(crate) fn step(&mut self, network: &Network) -> Vec<usize> {
+    /// Lets everybody run for a step, and arrive who is due; tells what has changed.
+    pub(crate) fn step(&mut self, network: &Network) -> Changes {
         let mut ended = Vec::new();
         for (number, node) in self.nodes.iter().enumerate() {
             let count = node.running.len();
@@ -183,18 +196,18 @@ impl World {
                 }
             }
         }
-        let mut left = Vec::new();
+        let mut changes = Changes::default();
         for (index, at) in ended {
             let process = &self.processes[index];
             if process.at != process.start.home {
-                left.push(process.at);
+                changes.nodes.push(process.at);
             }
             self.unsettle(index);
             self.end(index, State::Ended(at));
         }
         self.now += STEP;
-        self.arrive(network);
-        left
+        self.arrive(network, &mut changes);
+        changes
     }
 
     fn end(&mut self, index: usize, state: State) {
@@ -206,7 +219,7 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, network: &Network) {
+    fn arrive(&mut self, network: &Network, changes: &mut Changes) {
         let mut still = Vec::new();
         for index in std::mem::take(&mut self.moving) {
             let process = self.processes[index];
@@ -216,11 +229,14 @@ impl World {
             let home = process.start.home;
             if arrives > self.now {
                 still.push(index);
-            } else if network.connects(self.now, home, to) || to == home {
-                self.settle(index, to);
-            } else {
-                self.settle(index, home);
+                continue;
             }
+            self.nodes[to].coming -= 1;
+            let reached = network.connects(self.now, home, to) || to == home;
+            let at = if reached { to } else { home };
+            self.settle(index, at);
+            changes.arrived.push(index);
+            changes.nodes.push(at);
         }
         self.moving.extend(still);
     }
@@ -229,6 +245,9 @@ impl World {
     pub(crate) fn lose(&mut self, node: usize) {
         for index in self.nodes[node].own.clone() {
             self.unsettle(index);
+            if let State::Moves { to, .. } = self.processes[index].state {
+                self.nodes[to].coming -= 1;
+            }
             self.end(index, State::Lost);
         }
         for index in std::mem::take(&mut self.nodes[node].running) {
@@ -238,6 +257,7 @@ impl World {
             let (to, arrives) = (process.start.home, self.now + SILENCE_SECONDS);
             process.state = State::Moves { to, arrives };
             self.moving.push(index);
+            self.nodes[to].coming += 1;
         }
     }
 }
