@@ -241,6 +241,9 @@ pub const ASKERS_MAX: usize = 64;
 /// Of those that ask, on how many an operator's code is tried: each try is a guess for who only pretends to.
 pub const ASKERS_TRIED_MAX: usize = 3;
 
+/// Members that are asked for the time.
+pub const CLOCKS_ASKED_MAX: usize = 5;
+
 /// Addresses to which an operator's code makes connect at most.
 pub const ASKER_ADDRESSES_MAX: usize = 12;
 

@@ -106,7 +106,7 @@ pub(crate) fn agent(name: &str, membership: &Membership, parameters: &Parameters
         Membership::Key(file) => agent.args(["--key", file]),
         Membership::Open | Membership::None => agent.arg("--open"),
     };
-    agent.args(["--name", name, "--run-dir", RUN_DIRECTORY]);
+    agent.args(["--name", name, "--run-dir", RUN_DIRECTORY, "--set-clock"]);
     for seed in &parameters.seeds {
         agent.args(["--seed", seed]);
     }

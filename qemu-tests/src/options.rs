@@ -38,6 +38,8 @@ pub struct LabOptions {
     pub parameters: BTreeMap<String, String>,
     /// Disks of virtual machines.
     pub disks: BTreeMap<String, PathBuf>,
+    /// What the hardware clocks of virtual machines show at power-on, by node: a date, as `2001-01-01`.
+    pub clocks: BTreeMap<String, String>,
     /// Nodes whose cable is not plugged in at first.
     pub unplugged: BTreeSet<String>,
     /// Nodes with a cluster key of their own.
@@ -97,6 +99,7 @@ impl LabOptions {
             .chain(self.cards.keys())
             .chain(self.parameters.keys())
             .chain(self.disks.keys())
+            .chain(self.clocks.keys())
             .chain(&self.unplugged)
             .chain(&self.strangers);
         match named.into_iter().find(|name| !names.contains(*name)) {
@@ -145,6 +148,7 @@ impl LabOptions {
                     words.join(" ")
                 },
                 disk: self.disks.get(&name).cloned(),
+                clock: self.clocks.get(&name).cloned(),
             }),
         };
         let uses_baked_key = self.baked_key && matches!(kind, NodeKind::Vm(_));

@@ -157,6 +157,8 @@ pub struct Machine {
     pub parameters: String,
     /// A disk that is to stay as it is.
     pub disk: Option<PathBuf>,
+    /// What its hardware clock shows at power-on, as QEMU's `-rtc base=` takes it; else the time.
+    pub clock: Option<String>,
 }
 
 /// The files of the host through which a machine is reached.
@@ -205,6 +207,9 @@ impl Machine {
         // One vCPU: with more, multi-threaded emulation slows ptrace and userfaultfd a hundredfold.
         arguments.add(&["-accel", "tcg", "-cpu", &self.cpu]);
         arguments.add(&["-smp", "1", "-m", &memory]);
+        if let Some(clock) = &self.clock {
+            arguments.add(&["-rtc", &format!("base={clock}")]);
+        }
         arguments.add(&[
             "-chardev",
             &format!(
@@ -328,6 +333,7 @@ mod tests {
             card: CARD_DEFAULT.into(),
             parameters: String::new(),
             disk: None,
+            clock: None,
         }
     }
 

@@ -9,7 +9,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lab::dhcp::{DhcpServer, Lease};
 use lab::qemu::{Boot, Firmware, Medium};
@@ -249,13 +249,14 @@ fn a_machine_without_a_key_asks_for_it_on_its_console() {
 }
 
 #[test]
-fn a_machine_without_a_key_joins_when_its_code_is_typed_on_a_node_of_the_cluster() {
+fn a_machine_without_a_key_joins_when_its_code_is_typed_and_takes_the_time_for_its_dead_battery() {
     let _alone = alone();
     let boot = built(Boot::built_kernel(&repository().join("target"), image()));
     let lab = start(&LabOptions {
         machines: [("n2".into(), boot)].into(),
         key: Some(repository().join("cluster.key")),
         baked_key: true,
+        clocks: [("n2".into(), "2001-01-01".into())].into(),
         ..LabOptions::namespaces(2)
     });
     let (n1, n2) = (lab.node("n1"), lab.node("n2"));
@@ -265,12 +266,21 @@ fn a_machine_without_a_key_joins_when_its_code_is_typed_on_a_node_of_the_cluster
         after.get(..9).map(str::to_owned).ok_or(log)
     };
     let code = built(wait_until(BOOT_TIMEOUT, "n2 shows a code", shown));
+    assert!(shell(&n2, "date").trim().ends_with("2001"));
     let listed = built(n1.limosa(&["admit"]));
     assert_eq!(listed[0]["name"], "n2", "{listed}");
     let admitted = built(n1.limosa(&["admit", &code]));
     assert_eq!(admitted["name"], "n2", "{admitted}");
     wait_for_state(&n1, "n2", "alive", SOON);
     wait_for_state(&n2, "n1", "alive", SOON);
+    let is_right = || {
+        let time = shell(&n2, "date +%s");
+        let time: u64 = time.trim().parse().map_err(|_| time.clone())?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let off = now.as_secs().abs_diff(time);
+        (off <= 5).then_some(()).ok_or(format!("{off} s off"))
+    };
+    built(wait_until(SOON, "n2 has the cluster's time", is_right));
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub(super) struct Agent {
     /// other agents run on the same kernel: take only our own processes and guests for this node's load
     #[argh(switch)]
     shared_kernel: bool,
+    /// set the clock to the cluster's time after joining, as booted PCs do
+    #[argh(switch)]
+    set_clock: bool,
     /// configuration file
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
@@ -115,7 +118,10 @@ fn configure(options: Agent) -> Result<AgentConfig, ConfigError> {
     };
     let mut settings = line.over(file);
     settings.run_dir = Some(client::run_dir(settings.run_dir.as_deref()));
-    AgentConfig::resolve(settings)
+    Ok(AgentConfig {
+        set_clock: options.set_clock,
+        ..AgentConfig::resolve(settings)?
+    })
 }
 
 fn code(error: &AgentError) -> u8 {

@@ -20,6 +20,8 @@ use smol::prelude::*;
 use smol::{Async, LocalExecutor, Timer};
 
 use super::balancing::Balancing;
+use super::clock::Clock;
+use super::clock::votes::Vote;
 use super::cluster::{Channel, Cluster, ClusterConfig, Incoming, MemberEvent, StartError};
 use super::config::AgentConfig;
 use super::control::{ControlCounts, ControlSocket, ControlSocketError};
@@ -74,6 +76,8 @@ pub enum Event {
     Member(MemberEvent),
     /// Time to look for what has ended.
     Sweep,
+    /// Members have told the time.
+    Clock(Vec<Vote>),
     /// Home is crowded: its processes are looked at between two looks.
     Glance,
     /// Asked to stop.
@@ -138,6 +142,7 @@ pub struct Agent {
     pub(super) supervisors: Supervisors,
     pub(super) waiting_runs: Vec<WaitingRun>,
     pub(super) balancing: Balancing,
+    pub(super) clock: Clock,
     pub(super) started: Instant,
     pub(super) stopping: Stopping,
     /// What this node can do, as probed at the start.
@@ -214,6 +219,7 @@ async fn serve(
     let counts = Rc::new(ControlCounts::default());
     let lacking = capabilities.missing_for_guests();
     let balancing = Balancing::new(config.stay, cluster.random_seed());
+    let clock = Clock::new(config.set_clock);
     let mut agent = Agent {
         this: cluster.this(),
         supervisors: Supervisors::new(Rc::clone(&executor), events.clone()),
@@ -226,6 +232,7 @@ async fn serve(
         jobs,
         waiting_runs: Vec::new(),
         balancing,
+        clock,
         guests_coming: Rc::default(),
         started: Instant::now(),
         stopping: Stopping::No,
@@ -339,12 +346,18 @@ impl Agent {
                     balanced,
                     load_centi,
                     pages,
-                } => self.guest_asks(incoming, pid, pages, balanced.then_some(load_centi)),
+                } => {
+                    if let Some(incoming) = self.once_the_clock_is_settled(incoming) {
+                        self.guest_asks(incoming, pid, pages, balanced.then_some(load_centi));
+                    }
+                }
                 Purpose::Pages { token } => self.pages_come(incoming, token),
                 Purpose::Capabilities => self.tell_capabilities(incoming),
+                Purpose::Time => self.tell_time(incoming),
             },
             Event::GuestChannel(channel, pid, pages) => self.guest_arrives(channel, pid, pages),
             Event::Member(event) => self.member_changed(&event),
+            Event::Clock(votes) => self.hear_time(&votes),
             Event::Glance => self.glance(),
             Event::Sweep => {
                 self.jobs.sweep();
@@ -368,6 +381,7 @@ impl Agent {
             self.doubt_node(node.id);
         }
         self.admit_waiting_runs();
+        self.ask_for_time();
     }
 
     fn stop(&mut self, signal: &str) {

@@ -25,7 +25,7 @@ use crate::sys::probe::Capabilities;
 use crate::wire::bytes::ByteArray;
 use crate::wire::cbor::CborError;
 use crate::wire::hello::{
-    self, Answer, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose,
+    self, Answer, ClockReading, Hello, Mismatch, PREAMBLE_BYTES, PROTOCOLS, Preamble, Purpose,
 };
 use crate::wire::supervisor::{ChannelKeys, NodeId, NodeName};
 
@@ -242,9 +242,31 @@ pub async fn ask_capabilities(
     peer_public_key: &[u8; 32],
 ) -> Result<Capabilities, ChannelError> {
     let purpose = Purpose::Capabilities;
+    let told = ask(credentials, address, peer, peer_public_key, purpose).await?;
+    Ok(hello::capabilities_from_bytes(&told)?)
+}
+
+/// Asks the node `peer` at one address what time it is.
+pub async fn ask_time(
+    credentials: &Credentials,
+    address: SocketAddr,
+    peer: NodeId,
+    peer_public_key: &[u8; 32],
+) -> Result<ClockReading, ChannelError> {
+    let told = ask(credentials, address, peer, peer_public_key, Purpose::Time).await?;
+    Ok(ClockReading::from_bytes(&told)?)
+}
+
+/// The record that follows the welcome.
+async fn ask(
+    credentials: &Credentials,
+    address: SocketAddr,
+    peer: NodeId,
+    peer_public_key: &[u8; 32],
+    purpose: Purpose,
+) -> Result<Vec<u8>, ChannelError> {
     let (mut secured, _) = meet(credentials, address, peer, peer_public_key, purpose).await?;
-    let telling = async { Ok(hello::capabilities_from_bytes(&secured.receive().await?)?) };
-    within(ANSWER_TIMEOUT, "answer", telling).await
+    within(ANSWER_TIMEOUT, "answer", secured.receive()).await
 }
 
 /// From the connection to the other side's welcome.
@@ -327,9 +349,23 @@ impl Incoming {
     /// Welcomes it and tells what this node can do: the answer to [`Purpose::Capabilities`].
     pub async fn tell(mut self, capabilities: &Capabilities) -> Result<(), ChannelError> {
         self.welcome().await?;
-        let bytes = hello::capabilities_to_bytes(capabilities)?;
-        let sending = self.secured.send(&bytes);
-        within(ANSWER_TIMEOUT, "room for the answer", sending).await
+        self.answer(&hello::capabilities_to_bytes(capabilities)?)
+            .await
+    }
+
+    /// Welcomes it and tells what time it is then: the answer to [`Purpose::Time`].
+    pub async fn tell_time(mut self, read: impl Fn() -> ClockReading) -> Result<(), ChannelError> {
+        self.welcome().await?;
+        self.answer(&read().to_bytes()?).await
+    }
+
+    async fn answer(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
+        within(
+            ANSWER_TIMEOUT,
+            "room for the answer",
+            self.secured.send(bytes),
+        )
+        .await
     }
 
     async fn welcome(&mut self) -> Result<(), ChannelError> {

@@ -35,7 +35,7 @@ use crate::membership::names::{self, Known};
 use crate::membership::roster::Node;
 use crate::secure::identity::NodeIdentity;
 use crate::sys::probe::Capabilities;
-use crate::wire::hello::{Purpose, is_node_name};
+use crate::wire::hello::{ClockReading, Purpose, is_node_name};
 use crate::wire::supervisor::{NodeId, NodeName};
 
 mod api;
@@ -378,6 +378,14 @@ impl Cluster {
     pub async fn capabilities(&self, node: NodeId) -> Result<Capabilities, ConnectError> {
         self.reach(node, async |address, public_key| {
             channel::ask_capabilities(&self.credentials, address, node, public_key).await
+        })
+        .await
+    }
+
+    /// Asks a member what time it is.
+    pub async fn time(&self, node: NodeId) -> Result<ClockReading, ConnectError> {
+        self.reach(node, async |address, public_key| {
+            channel::ask_time(&self.credentials, address, node, public_key).await
         })
         .await
     }

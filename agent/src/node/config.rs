@@ -87,6 +87,8 @@ pub struct AgentConfig {
     pub stay: bool,
     /// Other agents run on the same kernel: only our processes and guests are this node's load.
     pub shared_kernel: bool,
+    /// Take the cluster's time; never of an installed node, so only the command line says it.
+    pub set_clock: bool,
 }
 
 /// Why there is no usable configuration.
@@ -268,6 +270,7 @@ impl AgentConfig {
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR_DEFAULT.into()),
             stay: settings.stay.unwrap_or(false),
             shared_kernel: settings.shared_kernel.unwrap_or(false),
+            set_clock: false,
         })
     }
 }

@@ -160,6 +160,9 @@ pub enum Purpose {
     /// A question: what can this node do? Behind its welcome the accepting node sends its
     /// [`Capabilities`] as one more record, and the connection ends.
     Capabilities,
+    /// A question: what time is it? Behind its welcome the accepting node sends its [`ClockReading`] as one more
+    /// record, and the connection ends. Nodes that do not know the question close the connection.
+    Time,
 }
 
 impl fmt::Display for Purpose {
@@ -168,7 +171,29 @@ impl fmt::Display for Purpose {
             Purpose::Migration { pid, .. } => write!(f, "the migration of process {pid}"),
             Purpose::Pages { .. } => write!(f, "the memory of a process"),
             Purpose::Capabilities => write!(f, "the question what this node can do"),
+            Purpose::Time => write!(f, "the question what time it is"),
         }
+    }
+}
+
+/// What a node's wall clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// Milliseconds since 1970.
+    pub unix_ms: i64,
+    /// Others may rely on it.
+    pub is_set: bool,
+}
+
+impl ClockReading {
+    /// As the plaintext of a record.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CborError> {
+        plain(self)
+    }
+
+    /// From the plaintext of a record. Fields that only a later version knows are passed over.
+    pub fn from_bytes(bytes: &[u8]) -> Result<ClockReading, CborError> {
+        parse(bytes)
     }
 }
 
@@ -400,6 +425,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_reads_back() {
+        for (unix_ms, is_set) in [(i64::MIN, true), (0, false), (i64::MAX, true)] {
+            let reading = ClockReading { unix_ms, is_set };
+            let bytes = reading.to_bytes().unwrap();
+            assert_eq!(ClockReading::from_bytes(&bytes).unwrap(), reading);
+        }
+    }
+
+    #[test]
     fn a_refusal_is_one_printable_line_of_bounded_length() {
         let answer = Answer::Refused(format!("full\n\x1b[31m{}", "x".repeat(10_000)));
         let Answer::Refused(reason) = Answer::from_bytes(&answer.to_bytes().unwrap()).unwrap()
@@ -441,6 +475,7 @@ mod tests {
         ) {
             let _ = Hello::from_bytes(&bytes);
             let _ = Answer::from_bytes(&bytes);
+            let _ = ClockReading::from_bytes(&bytes);
             let _ = capabilities_from_bytes(&bytes);
         }
     }

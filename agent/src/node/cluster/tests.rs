@@ -163,6 +163,24 @@ fn a_node_tells_another_what_it_can_do() {
 }
 
 #[test]
+fn a_node_tells_another_what_its_clock_shows_when_it_is_asked() {
+    Lab::run("time", async |lab| {
+        let (one, two) = lab.pair().await;
+        for (unix_ms, is_set) in [(7, true), (8, false)] {
+            let reading = ClockReading { unix_ms, is_set };
+            let telling = async {
+                let incoming = two.incoming().recv().await.unwrap();
+                assert_eq!(incoming.purpose, Purpose::Time);
+                incoming.tell_time(|| reading).await.unwrap();
+            };
+            let asking = one.time(two.this().id);
+            let (told, ()) = smol::future::zip(asking, telling).await;
+            assert_eq!(told, Ok(reading));
+        }
+    });
+}
+
+#[test]
 fn a_refusal_reaches_the_connecting_side_in_words() {
     Lab::run("refusal", async |lab| {
         let (one, two) = lab.pair().await;
