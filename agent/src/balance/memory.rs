@@ -271,6 +271,11 @@ impl Memory {
         let _ = history.avoids.push((node, until));
     }
 
+    /// A process has ended on its way.
+    pub fn has_ended(&mut self, pid: u32) {
+        self.stays(pid);
+    }
+
     /// A process cannot leave home at all, for the time being.
     pub fn cannot_move(&mut self, now: Duration, pid: u32) {
         self.stays(pid);

@@ -20,6 +20,7 @@ use smol::Timer;
 use super::agent::{Agent, Event, Stopping};
 use super::cgroup::{JobName, JobPolicy};
 use super::choice::NodeChoice;
+use super::jobs;
 use super::moves::MoveOrder;
 use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
 use crate::balance::arrivals::lets_in;
@@ -620,7 +621,10 @@ impl Agent {
         journey.heading = None;
         let places_tried = std::mem::take(&mut journey.places_tried);
         let memory = &mut self.balancing.brain.memory;
+        // Short programs often end on the way, for which no node is to blame.
+        let has_ended = !process.is_current().unwrap_or(false) || !jobs::runs(pid);
         match (setback, to) {
+            _ if has_ended => memory.has_ended(pid),
             (Setback::Full, Destination::Node(node)) => {
                 memory.turned_away(now, pid, node.id);
                 if (1..PLACES_TRIED).contains(&places_tried)
