@@ -21,18 +21,20 @@ const PREFIX: &str = "attic";
 const NAME: &str = "attic-0002";
 const INCLUDED: &str = "a file of the owner's\n";
 
-/// Where what is made for this row lies; it vanishes with this value.
-struct Workshop(PathBuf);
+/// Where what is made for a row lies; it vanishes with this value.
+pub(crate) struct Workshop(PathBuf);
 
 impl Workshop {
-    fn make() -> Result<Self, LabError> {
-        let path = std::env::temp_dir().join(format!("limosa-chosen-{}", std::process::id()));
+    /// One of that row.
+    pub(crate) fn make(row: &str) -> Result<Self, LabError> {
+        let path = std::env::temp_dir().join(format!("limosa-{row}-{}", std::process::id()));
         let made = LabError::doing(format!("make {}", path.display()));
         fs::create_dir_all(path.join("include/etc")).map_err(made)?;
         Ok(Self(path))
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// Where a file of this name lies.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
@@ -55,7 +57,7 @@ impl Drop for Workshop {
 
 /// Boots such a node; how long it took to join.
 pub(crate) fn boot(arguments: &Arguments) -> Result<Duration, LabError> {
-    let workshop = Workshop::make()?;
+    let workshop = Workshop::make("chosen")?;
     let (ours, foreign) = (workshop.key_pair("ours")?, workshop.key_pair("foreign")?);
     let built = Boot::built_kernel(&arguments.target, arguments.image)?;
     let Boot::Kernel { kernel, initramfs } = built else {
@@ -134,7 +136,8 @@ fn by_ssh(home: &NodeHandle<'_>, key: &Path, command: &str) -> Result<Output, La
     home.exec(words)
 }
 
-fn run(command: &mut Command) -> Result<(), LabError> {
+/// Runs a command to its end, which must be good.
+pub(crate) fn run(command: &mut Command) -> Result<(), LabError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()

@@ -6,14 +6,17 @@
 //! 3. Network boot: a node from the ISO boots others by their network cards, one after the other.
 //! 4. With `--room`: it boots five at once, and all six run a job.
 //! 5. Situations other than those of one machine on one network (`situations`).
-//! 6. A node that has waited for its cable.
+//! 6. From link-up to joined: nodes that have waited for their cables (`cables`).
 //!
 //! With `--pictures` it takes pictures of screens instead, those of the README.
 //!
 //! A namespace node with the image's key watches, and says when it sees the machine alive.
 
+mod cables;
 mod cases;
 mod chosen;
+mod memory;
+mod network_boot;
 mod pictures;
 mod situations;
 
@@ -23,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 use lab::error::LabError;
-use lab::{Image, Lab, LabOptions, NodeHandle, wait_until};
+use lab::{Image, Lab, LabOptions};
 
 use cases::{Case, Start};
 
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
     let outcome = if let Some(directory) = &arguments.pictures {
         pictures::take(&arguments, directory).map(|()| true)
     } else if arguments.room {
-        room(&arguments)
+        network_boot::room(&arguments).map(|()| true)
     } else {
         matrix(&arguments)
     };
@@ -89,6 +92,7 @@ fn matrix(arguments: &Arguments) -> Result<bool, LabError> {
         }
         let result = joins();
         let cell = match &result {
+            Ok(after) if *after < Duration::from_secs(1) => format!("{} ms", after.as_millis()),
             Ok(after) => format!("{:.1} s", after.as_secs_f64()),
             Err(_) => "FAILED".to_owned(),
         };
@@ -101,19 +105,11 @@ fn matrix(arguments: &Arguments) -> Result<bool, LabError> {
     for case in &cases::all(&arguments.target, arguments.image)? {
         row(&case.name, &|| match case.start {
             Start::ByItself => by_itself(arguments, case),
-            Start::ByNetwork => by_network(arguments, case),
+            Start::ByNetwork => network_boot::one(arguments, case),
         });
     }
-    for (name, joins) in situations::ALL {
+    for (name, joins) in situations::ALL.iter().chain(&cables::ALL) {
         row(name, &|| joins(arguments));
-    }
-    if arguments.only.is_empty() {
-        let after = plugged_in()?;
-        println!(
-            "| {:44} | {:>5.0} ms |",
-            "link-up to joined (namespaces)",
-            after.as_secs_f64() * 1000.0
-        );
     }
     Ok(all_joined)
 }
@@ -135,108 +131,6 @@ fn by_itself(arguments: &Arguments, case: &Case) -> Result<Duration, LabError> {
     let started = Instant::now();
     let lab = Lab::start(&options)?;
     lab.node("n1").wait_for_members(2, BOOT_TIMEOUT)?;
-    let joined = started.elapsed();
-    lab.down()?;
-    Ok(joined)
-}
-
-/// Brings up n2, a node that boots others; n3 and so on are off.
-fn with_boot_server(arguments: &Arguments, clients: &[&Case]) -> Result<Lab, LabError> {
-    let mut options = lab_options(&arguments.key, 2 + clients.len());
-    cases::boot_server(&arguments.target, arguments.image)?.add_to(&mut options, "n2");
-    for (case, number) in clients.iter().zip(3..) {
-        case.add_to(&mut options, &format!("n{number}"));
-    }
-    let lab = Lab::start(&options)?;
-    for number in 3..3 + clients.len() {
-        lab.node(&format!("n{number}")).kill()?;
-    }
-    let server = lab.node("n2");
-    wait_until(SOON, "the boot menu is there", || {
-        let log = server.log().map_err(|error| error.to_string())?;
-        if log.contains("over the network") {
-            Ok(())
-        } else {
-            Err("not yet".to_owned())
-        }
-    })?;
-    // The menu's key for the entry that boots others.
-    let line = server.type_on_serial("n")?;
-    lab.node("n1").wait_for_members(2, BOOT_TIMEOUT)?;
-    drop(line);
-    wait_until(SOON, "the boot server serves", || {
-        let served = ["sh", "-c", "dmesg | grep 'is served from'"];
-        match server.exec(served) {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(format!("{output:?}")),
-            Err(error) => Err(error.to_string()),
-        }
-    })?;
-    Ok(lab)
-}
-
-fn by_network(arguments: &Arguments, case: &Case) -> Result<Duration, LabError> {
-    let lab = with_boot_server(arguments, &[case])?;
-    let started = Instant::now();
-    lab.node("n3").start()?;
-    lab.node("n1").wait_for_members(3, BOOT_TIMEOUT)?;
-    let joined = started.elapsed();
-    lab.down()?;
-    Ok(joined)
-}
-
-/// One machine from the ISO boots five at once; then a job is spread over all six.
-fn room(arguments: &Arguments) -> Result<bool, LabError> {
-    let cases = cases::all(&arguments.target, arguments.image)?;
-    let by_network = |firmware: &str| {
-        let mut cases = cases.iter();
-        cases.find(|case| case.start == Start::ByNetwork && case.name.contains(firmware))
-    };
-    let (Some(bios), Some(uefi)) = (by_network("BIOS"), by_network("UEFI")) else {
-        return Err(LabError::Usage("there is no case of network boot".into()));
-    };
-    let lab = with_boot_server(arguments, &[bios, bios, bios, uefi, uefi])?;
-    let started = Instant::now();
-    let clients = ["n3", "n4", "n5", "n6", "n7"];
-    for client in clients {
-        lab.node(client).start()?;
-    }
-    // Firmware that fails to boot (six emulated machines on few processors are slow) is switched on again.
-    lab.node("n1").wait_for_members(7, 3 * BOOT_TIMEOUT)?;
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "Five machines without a disk (3 BIOS, 2 UEFI), booted by one of the ISO: all joined after {seconds:.1} s."
-    );
-    spread(&lab.node("n2"), &clients)?;
-    println!("A job of five programs was spread over them from n2; all ended as they should.");
-    lab.down()?;
-    Ok(true)
-}
-
-/// Starts one program for each node at `home`, and sends it there.
-fn spread(home: &NodeHandle<'_>, nodes: &[&str]) -> Result<(), LabError> {
-    for node in nodes {
-        let script = "s=0; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); s=$((s+i)); done; echo $s";
-        let output = home.exec(["limosa", "run", "--node", node, "sh", "-c", script])?;
-        if output.stdout != b"200010000\n" || !output.status.success() {
-            return Err(LabError::Refused(format!(
-                "the program on {node}: {output:?}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// How long a node takes to join whose cable is plugged in at last.
-fn plugged_in() -> Result<Duration, LabError> {
-    let lab = Lab::start(&LabOptions {
-        unplugged: ["n2".into()].into(),
-        ..LabOptions::namespaces(2)
-    })?;
-    lab.node("n1").wait_for_members(1, SOON)?;
-    let started = Instant::now();
-    lab.node("n2").plug()?;
-    lab.node("n1").wait_for_members(2, SOON)?;
     let joined = started.elapsed();
     lab.down()?;
     Ok(joined)

@@ -10,17 +10,19 @@ use lab::{Lab, LabOptions, NodeHandle};
 use crate::{Arguments, BOOT_TIMEOUT, lab_options};
 
 /// How long a situation takes until all nodes have joined.
-type Situation = fn(&Arguments) -> Result<Duration, LabError>;
+pub(crate) type Situation = fn(&Arguments) -> Result<Duration, LabError>;
 
 /// All, by name.
-pub(crate) const ALL: [(&str, Situation); 4] = [
+pub(crate) const ALL: [(&str, Situation); 5] = [
     ("eight at once, 128 MiB each", eight_at_once),
     ("no key, limosa.open", open),
     ("another segment, by limosa.seed", another_segment),
+    ("192 MiB, and a guest of 96 MiB", crate::memory::boot),
     ("--ssh-key, --include, --name-prefix", crate::chosen::boot),
 ];
 
-fn machine(arguments: &Arguments) -> Result<LabOptions, LabError> {
+/// A namespace n1 and a machine n2.
+pub(crate) fn machine(arguments: &Arguments) -> Result<LabOptions, LabError> {
     let boot = Boot::built_kernel(&arguments.target, arguments.image)?;
     Ok(LabOptions {
         machines: [("n2".into(), boot)].into(),
