@@ -257,7 +257,8 @@ pub fn runs(pid: u32) -> bool {
         .is_ok_and(|stat| !matches!(stat.state, State::Zombie | State::Dead) || stat.threads > 1)
 }
 
-fn every_pid() -> impl Iterator<Item = u32> {
+/// All processes of this pid namespace.
+pub(super) fn every_pid() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
