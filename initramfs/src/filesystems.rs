@@ -41,7 +41,8 @@ const MOUNTS: [Mount; 8] = [
     Mount {
         kind: "cgroup2",
         target: "/sys/fs/cgroup",
-        options: "nsdelegate",
+        // favordynmods (Linux 6.0): to move a process into a cgroup does not wait for a grace period of RCU, 10 ms.
+        options: "nsdelegate,favordynmods",
         mode: 0o755,
     },
     Mount {

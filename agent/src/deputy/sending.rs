@@ -1,10 +1,10 @@
 //! Capturing a stopped process and sending it: its image, and what of its memory cannot follow.
 
-use crate::migrate::attributes::{self, Attribute};
+use crate::migrate::attributes::{self, ANSWER_BYTES};
 use crate::migrate::capture::{self, CaptureError, Known, ThreadToCapture};
 use crate::migrate::channel::Channel;
 use crate::migrate::image::{MappingImage, ProcessImage, ThreadImage};
-use crate::migrate::inject::Scratch;
+use crate::migrate::inject::{Scratch, TOGETHER_MAX, Task};
 use crate::migrate::objects::{Parts, Sources};
 use crate::migrate::page_stream::PageStream;
 use crate::migrate::pages::{self, PageMap};
@@ -65,8 +65,8 @@ impl Leaver<'_> {
         image.used_cpu_seconds = used_cpu_seconds(image.pid)?;
         for thread in &mut image.threads {
             thread.scheduling = Scheduling::of(thread.tid)?;
-            thread.attributes = attributes_of(thread.tid, memory, scratch)?;
         }
+        read_attributes(&mut image.threads, memory, scratch)?;
         let regions = pages::regions(&image.mappings, &self.known.details);
         let parting = Parting::of(regions, &image, page_stream.is_some());
         let header = ToGuest::Depart {
@@ -106,7 +106,7 @@ impl Leaver<'_> {
         let page_map = PageMap::open(pid)?;
         count += pages::for_each_run(&parting.now, memory, &page_map, |address, contents| {
             channel
-                .send(&ToGuest::Pages { pid, address }, contents)
+                .send_with_next(&ToGuest::Pages { pid, address }, contents)
                 .map_err(DepartureError::from)
         })?;
         Ok(channel.send(&ToGuest::PagesEnd { count }, &[])?)
@@ -148,15 +148,25 @@ pub(super) fn known(pid: ThreadId, draft: Option<&Draft>) -> Result<Known, Depar
     Ok(Known { details, guards })
 }
 
-/// What a stopped thread has set by prctl(2) and arch_prctl(2) that acts where it runs.
-fn attributes_of(
-    thread: ThreadId,
+/// What stopped threads have set by prctl(2) and arch_prctl(2) that acts where they run.
+fn read_attributes(
+    threads: &mut [ThreadImage],
     memory: &ProcessMemory,
     scratch: &Scratch,
-) -> Result<Vec<Attribute>, DepartureError> {
-    let mut calls = attributes::questions(scratch.data);
-    let run = scratch.run(thread, memory, &mut calls);
-    run.map_err(CaptureError::from)?;
-    let words = [memory.word(scratch.data)?, memory.word(scratch.data + 8)?];
-    Ok(attributes::answers(&calls, words))
+) -> Result<(), DepartureError> {
+    for threads in threads.chunks_mut(TOGETHER_MAX) {
+        let places = || (scratch.data..).step_by(ANSWER_BYTES);
+        let tasks = threads.iter().zip(places()).map(|(thread, place)| Task {
+            thread: thread.tid,
+            calls: attributes::questions(place),
+        });
+        let mut tasks: Vec<Task> = tasks.collect();
+        let run = scratch.run_on_each(memory, &mut tasks);
+        run.map_err(CaptureError::from)?;
+        for ((thread, task), place) in threads.iter_mut().zip(&tasks).zip(places()) {
+            let words = [memory.word(place)?, memory.word(place + 8)?];
+            thread.attributes = attributes::answers(&task.calls, words);
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::migrate::attributes::Attribute;
 use crate::migrate::image::ThreadImage;
-use crate::migrate::inject::{TOGETHER_MAX, Task};
+use crate::migrate::inject::{Made, TOGETHER_MAX, Task};
 use crate::migrate::{extended_state, freeze};
 use crate::sys::blob::Call;
 use crate::sys::call_numbers as number;
@@ -62,9 +62,9 @@ impl Builder {
             calls.push(Call::new(number::SYS_clone3, arguments));
         }
         self.write(self.scratch.data, &contents)?;
-        let threads = self
-            .scratch
-            .run_making_threads(self.guest, &self.memory, &mut calls)?;
+        let Made { threads, stopped } =
+            self.scratch
+                .run_making_threads(self.guest, &self.memory, &mut calls)?;
         for (call, &tid) in calls.iter().zip(tids) {
             expect(call.result, i64::from(tid), "making a thread with its id")?;
         }
@@ -73,8 +73,10 @@ impl Builder {
             return Err(BuildError::Impossible(text.to_owned()));
         }
         for &thread in &threads {
-            freeze::wait_for_stop(thread, Instant::now() + STOP_TIMEOUT)
-                .map_err(|error| BuildError::Impossible(error.to_string()))?;
+            if !stopped.contains(&thread) {
+                freeze::wait_for_stop(thread, Instant::now() + STOP_TIMEOUT)
+                    .map_err(|error| BuildError::Impossible(error.to_string()))?;
+            }
             ptrace::set_signal_mask(thread, SignalSet::ALL)
                 .map_err(|error| BuildError::Io("the signal mask", error))?;
         }

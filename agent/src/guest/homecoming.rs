@@ -127,7 +127,7 @@ impl Stay<'_> {
             |object, offset, bytes| {
                 count += bytes.len() as u64 / PAGE_BYTES;
                 self.channel
-                    .send(&ToDeputy::ObjectPages { object, offset }, bytes)
+                    .send_with_next(&ToDeputy::ObjectPages { object, offset }, bytes)
                     .map_err(Trouble::from)
             },
         )?;
@@ -153,7 +153,7 @@ impl Stay<'_> {
         let runs: Vec<(u64, u64)> = kept.iter().map(|run| (run.start, run.end)).collect();
         for runs in runs.chunks(RUNS_A_MESSAGE) {
             let runs = runs.to_vec();
-            self.channel.send(&ToDeputy::Kept { runs }, &[])?;
+            self.channel.send_with_next(&ToDeputy::Kept { runs }, &[])?;
         }
         let regions: Vec<Region> = regions
             .iter()
@@ -167,7 +167,7 @@ impl Stay<'_> {
         let (memory, channel) = (&self.guest.memory, &mut *self.channel);
         pages::for_each_run(&regions, memory, &page_map, |address, contents| {
             channel
-                .send(&ToDeputy::Pages { address }, contents)
+                .send_with_next(&ToDeputy::Pages { address }, contents)
                 .map_err(Trouble::from)
         })
     }

@@ -58,6 +58,9 @@ fn arch_prctl(option: u64, argument: u64) -> Call {
     Call::new(number::SYS_arch_prctl, [option, argument, 0, 0, 0, 0])
 }
 
+/// What two of [`questions`] write, in bytes.
+pub const ANSWER_BYTES: usize = 16;
+
 /// The calls by which a thread tells its own; two of them write a word each to `place` and behind it.
 pub fn questions(place: u64) -> Vec<Call> {
     let mut calls = vec![

@@ -47,6 +47,9 @@ const READ_BYTES: usize = 256 << 10;
 /// Larger queues are given back when they are empty.
 const QUEUE_BYTES_KEPT: usize = 4 * READ_BYTES;
 
+/// Messages that need not be sent at once are gathered until they have as many bytes.
+const GATHERED_BYTES: usize = 64 << 10;
+
 /// Smaller buffers are kept by a channel at rest.
 const RESTING_BYTES: usize = 16 << 10;
 
@@ -115,6 +118,7 @@ pub struct Channel {
     opened: ByteQueue,
     closed: bool,
     plaintext: Vec<u8>,
+    /// Records not yet written.
     outgoing: Vec<u8>,
     bytes_sent: u64,
     bytes_received: u64,
@@ -211,7 +215,7 @@ impl Channel {
     pub fn give_back_room(&mut self) {
         let mut has_given = self.sealed.give_back() | self.opened.give_back();
         for buffer in [&mut self.plaintext, &mut self.outgoing] {
-            if buffer.capacity() > RESTING_BYTES {
+            if buffer.is_empty() && buffer.capacity() > RESTING_BYTES {
                 *buffer = Vec::new();
                 has_given = true;
             }
@@ -245,7 +249,21 @@ impl Channel {
 
     /// Sends one message.
     pub fn send<T: Serialize>(&mut self, header: &T, payload: &[u8]) -> Result<(), ChannelError> {
-        self.send_parts(header, Carried::Payload, &[], payload)
+        self.seal_parts(header, Carried::Payload, &[], payload)?;
+        self.write()
+    }
+
+    /// As [`Self::send`], together with what is sent next: for many small messages before one that is waited for.
+    pub fn send_with_next<T: Serialize>(
+        &mut self,
+        header: &T,
+        payload: &[u8],
+    ) -> Result<(), ChannelError> {
+        self.seal_parts(header, Carried::Payload, &[], payload)?;
+        if self.outgoing.len() < GATHERED_BYTES {
+            return Ok(());
+        }
+        self.write()
     }
 
     /// As [`Self::send`], if `payload` is part of a file that other processes are likely to bring, too.
@@ -262,12 +280,13 @@ impl Channel {
             return self.send(header, payload);
         };
         match known.look_up(payload).map_err(ChannelError::Io)? {
-            (name, true) => self.send_parts(header, Carried::PieceName, &name, &[]),
-            (name, false) => self.send_parts(header, Carried::NamedPiece, &name, payload),
-        }
+            (name, true) => self.seal_parts(header, Carried::PieceName, &name, &[]),
+            (name, false) => self.seal_parts(header, Carried::NamedPiece, &name, payload),
+        }?;
+        self.write()
     }
 
-    fn send_parts<T: Serialize>(
+    fn seal_parts<T: Serialize>(
         &mut self,
         header: &T,
         carried: Carried,
@@ -292,20 +311,25 @@ impl Channel {
         plaintext[4..8].copy_from_slice(&length.to_le_bytes());
         plaintext.extend_from_slice(name);
         plaintext.extend_from_slice(payload);
-        self.outgoing.clear();
         for chunk in plaintext.chunks(RECORD_PLAINTEXT_BYTES_MAX) {
             self.sealer
                 .seal(chunk, &mut self.outgoing)
                 .map_err(ChannelError::Record)?;
         }
+        plaintext.clear();
         self.plaintext = plaintext;
-        self.stream
-            .write_all(&self.outgoing)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ChannelError::Silent,
-                _ => ChannelError::Io(error),
-            })?;
-        self.bytes_sent += self.outgoing.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), ChannelError> {
+        let written = self.stream.write_all(&self.outgoing);
+        let bytes = self.outgoing.len() as u64;
+        self.outgoing.clear();
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ChannelError::Silent,
+            _ => ChannelError::Io(error),
+        })?;
+        self.bytes_sent += bytes;
         Ok(())
     }
 
@@ -512,6 +536,19 @@ mod tests {
         }
         std::fs::remove_dir_all(directory).unwrap();
         assert!(sent[0] > 96 << 10 && sent[1] < 20 << 10, "{sent:?}");
+    }
+
+    #[test]
+    fn messages_that_can_wait_come_in_order_before_the_one_that_cannot() {
+        let (mut home, mut remote) = pair();
+        for number in 0..100u32 {
+            home.send_with_next(&number, &[1; 3000]).unwrap();
+        }
+        home.send(&100u32, b"").unwrap();
+        for number in 0..=100 {
+            assert_eq!(remote.receive::<u32>(TIMEOUT).unwrap().header, number);
+        }
+        assert_eq!(home.bytes(), remote.bytes());
     }
 
     #[test]

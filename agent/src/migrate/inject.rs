@@ -68,6 +68,36 @@ fn next_stop(thread: ThreadId) -> Result<Stop, InjectError> {
     }
 }
 
+/// As [`next_stop`]. The threads that it makes stop at their beginning and say so: left there, that would keep the kernel
+/// from letting us sleep until `thread` stops.
+fn next_stop_among(thread: ThreadId, made: &mut Made) -> Result<Stop, InjectError> {
+    let take = |other| {
+        let is_new = made.threads.contains(&other);
+        let has_stopped = is_new
+            && matches!(
+                wait::poll_for(other),
+                Ok(Some(Report::Stopped(Stop::Interrupted)))
+            );
+        if has_stopped {
+            made.stopped.push(other);
+        }
+        has_stopped
+    };
+    match wait::wait_for_among(thread, take).map_err(kernel(thread))? {
+        Report::Stopped(stop) => Ok(stop),
+        Report::Exited(_) | Report::Killed(_) => Err(InjectError::Gone(thread)),
+    }
+}
+
+/// Threads that were made, as this node numbers them.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// All, in the order of the calls.
+    pub threads: Vec<ThreadId>,
+    /// Those of them whose first stop has been seen.
+    pub stopped: Vec<ThreadId>,
+}
+
 /// What an injected call did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -256,13 +286,13 @@ impl Scratch {
         Ok(())
     }
 
-    /// As [`Self::run`], with calls that make threads, which we trace from then on: as this node numbers them.
+    /// As [`Self::run`], with calls that make threads, which we trace from then on.
     pub fn run_making_threads(
         &self,
         thread: ThreadId,
         memory: &ProcessMemory,
         calls: &mut [Call],
-    ) -> Result<Vec<ThreadId>, InjectError> {
+    ) -> Result<Made, InjectError> {
         let list = self.end() - (calls.len() * CALL_BYTES) as u64;
         self.start(thread, memory, list, calls)?
             .finish(memory, calls)
@@ -331,17 +361,13 @@ struct RunningList {
 
 impl RunningList {
     /// Waits for its end, and lets the thread stand where it stood before; the threads that it made.
-    fn finish(
-        self,
-        memory: &ProcessMemory,
-        calls: &mut [Call],
-    ) -> Result<Vec<ThreadId>, InjectError> {
+    fn finish(self, memory: &ProcessMemory, calls: &mut [Call]) -> Result<Made, InjectError> {
         let thread = self.thread;
         let fail = kernel(thread);
         let mut held_stop = false;
-        let mut made = Vec::new();
+        let mut made = Made::default();
         loop {
-            match next_stop(thread)? {
+            match next_stop_among(thread, &mut made)? {
                 Stop::Signal(signal) if signal == numbers::SIGTRAP => {
                     if ptrace::signal_info(thread).map_err(&fail)?.code() == SENT_BY_KERNEL {
                         break;
@@ -349,7 +375,8 @@ impl RunningList {
                 }
                 Stop::Signal(signal) if signal == numbers::SIGSTOP => held_stop = true,
                 Stop::NewThread => {
-                    made.push(ptrace::event_message(thread).map_err(&fail)? as ThreadId);
+                    let new = ptrace::event_message(thread).map_err(&fail)? as ThreadId;
+                    made.threads.push(new);
                 }
                 Stop::Seccomp | Stop::Interrupted | Stop::Group(_) => {}
                 stop => return Err(InjectError::Unexpected(thread, stop)),

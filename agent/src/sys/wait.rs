@@ -92,6 +92,14 @@ fn wait_with(thread: ThreadId, flags: i32) -> io::Result<Option<(ThreadId, Repor
 /// ends: if it has ended and that is what it waits for, it counts as killed, and
 /// [`reap_process`] is to be called.
 pub fn wait_for(thread: ThreadId) -> io::Result<Report> {
+    wait_for_among(thread, |_| false)
+}
+
+/// As [`wait_for`]; of others that report meanwhile `take` can take the reports, and says whether it has.
+pub fn wait_for_among(
+    thread: ThreadId,
+    mut take: impl FnMut(ThreadId) -> bool,
+) -> io::Result<Report> {
     let mut polls = 0;
     loop {
         if let Some(report) = poll_for(thread)? {
@@ -102,7 +110,8 @@ pub fn wait_for(thread: ThreadId) -> io::Result<Report> {
             std::hint::spin_loop();
             continue;
         }
-        if wait_for_any()? == thread {
+        let reporting = wait_for_any()?;
+        if reporting == thread || take(reporting) {
             continue;
         }
         if is_held_back(thread) {
