@@ -1,7 +1,8 @@
 //! One node of a lab as its users hold it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -25,6 +26,17 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct NodeHandle<'lab> {
     pub(crate) lab: &'lab Lab,
     pub(crate) name: String,
+}
+
+/// A serial line on which something was typed; let go of when it is dropped.
+#[derive(Debug)]
+pub struct SerialLine(UnixStream);
+
+impl Drop for SerialLine {
+    fn drop(&mut self) {
+        // QEMU serves one at a time. One that is gone has hung up already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 impl NodeHandle<'_> {
@@ -144,12 +156,18 @@ impl NodeHandle<'_> {
 
     /// Types on the serial line of a virtual machine, as somebody at its boot menu would. The machine takes
     /// a few characters at a time: hold the line until it has acted on them, else the rest is lost.
-    pub fn type_on_serial(&self, text: &str) -> Result<UnixStream, LabError> {
+    pub fn type_on_serial(&self, text: &str) -> Result<SerialLine, LabError> {
         let typing = LabError::doing(format!("type on the serial line of {}", self.name));
         let path = self.status()?.directory.join("serial");
-        UnixStream::connect(&path)
-            .and_then(|mut line| line.write_all(text.as_bytes()).map(|()| line))
-            .map_err(typing)
+        let typed = || -> io::Result<SerialLine> {
+            let mut line = UnixStream::connect(&path)?;
+            let mut said = line.try_clone()?;
+            // QEMU sends character by character, and stops the machine's line after some 270 that nobody takes.
+            std::thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+            line.write_all(text.as_bytes())?;
+            Ok(SerialLine(line))
+        };
+        typed().map_err(typing)
     }
 
     /// Unplugs the node from the network and from the mains.
