@@ -3,7 +3,7 @@
 //! The decisions are made in [`crate::balance`], which knows no processes and no sockets. Once a second, in this order:
 //!
 //! 1. look at our processes and at the guests (`super::owner`);
-//! 2. tell the others this node's load;
+//! 2. tell the others this node's load (`super::own_load`);
 //! 3. send guests home that the owner's work, or an operator, wants gone (`super::owner`);
 //! 4. let the brain decide for our processes, and hand its orders over as if a person had given them.
 //!
@@ -22,8 +22,7 @@ use super::cgroup::{JobName, JobPolicy};
 use super::choice::NodeChoice;
 use super::jobs;
 use super::moves::MoveOrder;
-use super::supervisors::{Asker, Charge, PendingMove, SupervisorKey};
-use crate::balance::arrivals::lets_in;
+use super::supervisors::{Asker, PendingMove, SupervisorKey};
 use crate::balance::brain::{
     Barred, Brain, Cause, Input, Neighbour, Order, PLACES_TRIED, Place, Process,
 };
@@ -43,9 +42,6 @@ const GLANCES: usize = 4;
 
 /// A look at home that is younger is good enough for placing a program.
 const FRESH: Duration = Duration::from_millis(100);
-
-/// Weight of a new look at the owner's work where there are no guests.
-const LOOK_WEIGHT: f64 = 0.3;
 
 /// What operators have told this node, by openMosix's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,16 +75,16 @@ pub(super) struct Balancing {
     glanced: Activity,
     lives: Lives,
     /// Our processes at the last full look.
-    ours: Vec<Ours>,
+    pub(super) ours: Vec<Ours>,
     pub(super) looked: Duration,
     /// CPU time of each guest at the last look, and the part of a CPU that it had then.
     pub(super) guests_before: BTreeMap<(SupervisorKey, u32), (f64, f64)>,
     /// The guests at the last full look.
     pub(super) guests: Vec<Guest>,
     /// This node as it was told to the others last.
-    vector: LoadVector,
+    pub(super) vector: LoadVector,
     /// Our processes at home at the last look or glance, in runnable threads, and when that was.
-    at_home: (f64, Duration),
+    pub(super) at_home: (f64, Duration),
     /// The work of this node's owner, in runnable threads.
     pub(super) own_load: f64,
     /// Guests run at a lower priority; none until there has been one.
@@ -128,7 +124,7 @@ impl Balancing {
 /// A process of ours, with what the brain need not know.
 pub(super) struct Ours {
     identity: Identity,
-    process: Process,
+    pub(super) process: Process,
 }
 
 pub(super) fn load_at_home(ours: &[Ours]) -> f64 {
@@ -372,88 +368,6 @@ impl Agent {
         }
     }
 
-    /// What this node is, without what runs on it.
-    pub(super) fn this_vector(&self) -> LoadVector {
-        LoadVector {
-            throttled_percent: self.cluster.throttled_percent(),
-            ..crate::node::peers::vector(&self.cluster.load())
-        }
-    }
-
-    /// At a full look: the work of this node's owner.
-    fn measure_own_load(&mut self, guest_load: f64) {
-        let (our_load, _) = self.balancing.at_home;
-        if self.config.shared_kernel {
-            self.cluster.tell_load(our_load + guest_load);
-        }
-        if self.watches_owner() {
-            return;
-        }
-        let before = self.balancing.own_load;
-        self.balancing.own_load = if self.config.shared_kernel {
-            our_load
-        } else if self.jobs.cgroups().is_none() {
-            // Guests cannot be told from the owner's work but by what their supervisors tell.
-            (self.cluster.machine_load() - guest_load).max(our_load)
-        } else {
-            let wanted = self.wanted_by_owner().unwrap_or(our_load);
-            before + LOOK_WEIGHT * (wanted - before)
-        };
-    }
-
-    /// What runs here at this moment: our own work and that of guests, and what has been let in and is on its way.
-    fn load_now(&self) -> (f64, f64) {
-        let (our_load, _) = self.balancing.at_home;
-        let own_load = if self.config.shared_kernel {
-            our_load
-        } else {
-            self.balancing.own_load.max(our_load)
-        };
-        let (mut load, mut coming) = (own_load, self.guests_coming.get() as f64);
-        for (key, supervisor) in self.supervisors.iter() {
-            for (&pid, ward) in &supervisor.wards {
-                match (&ward.charge, &ward.status) {
-                    (Charge::Deputy(_), _) => {}
-                    (Charge::Guest { .. }, None) => coming += 1.0,
-                    (Charge::Guest { .. }, Some(_)) => {
-                        let mut seen = self.balancing.guests.iter();
-                        let seen = seen.find(|(guest, _)| *guest == (key, pid));
-                        // One that has just come is taken for busy.
-                        load += seen.map_or(1.0, |(_, load)| *load);
-                    }
-                }
-            }
-        }
-        (load, coming)
-    }
-
-    /// Tells the others this node's load; whenever it has changed.
-    pub(super) fn tell_load(&mut self) {
-        let modes = self.balancing.modes;
-        let (load, _) = self.load_now();
-        let mut vector = self.this_vector();
-        vector.set_load(load);
-        vector.guests = u16::try_from(self.supervisors.guests()).unwrap_or(u16::MAX);
-        let is_closed = modes.block || self.no_guests.is_some() || self.owner_works();
-        vector.closed = is_closed || self.is_full();
-        self.balancing.vector = vector;
-        let ours = self.balancing.ours.iter();
-        let hosts = ours.filter_map(|ours| ours.process.place.node());
-        let mut homes: Vec<NodeId> = Vec::new();
-        for (_, supervisor) in self.supervisors.iter() {
-            for ward in supervisor.wards.values() {
-                if let Charge::Guest {
-                    home: Some(home), ..
-                } = &ward.charge
-                    && !homes.contains(&home.id)
-                {
-                    homes.push(home.id);
-                }
-            }
-        }
-        self.cluster.set_vector(vector, modes.quiet, hosts, homes);
-    }
-
     fn steer(&mut self, now: Duration, nodes: &[Neighbour], ours: &[Ours]) {
         let mut home = self.balancing.vector;
         let processes: Vec<Process> = ours.iter().map(|ours| ours.process).collect();
@@ -573,30 +487,6 @@ impl Agent {
             self.jobs.journey_mut(process).places_tried += 1;
             self.carry_out(process, Order { pid, to, cause });
         }
-    }
-
-    /// Why this node takes no guests for the time being; `balanced`: a balancer sends this one.
-    pub(super) fn door_closed(&self, balanced: bool) -> Option<String> {
-        let name = &self.this.name;
-        if self.balancing.modes.block {
-            return Some(format!("node {name} is told to take no guests (block)"));
-        }
-        (balanced && self.owner_works()).then(|| format!("the owner of node {name} works on it"))
-    }
-
-    /// Whether there is room for a guest whose balancer counts on this load here, in hundredths of a thread.
-    pub(super) fn lets_in(&self, load_centi: Option<u32>) -> bool {
-        let (load, coming) = self.load_now();
-        let counted_on = load_centi.map_or(0.0, |centi| f64::from(centi) / 100.0);
-        lets_in(self.cluster.load().cpus, load + coming, counted_on)
-    }
-
-    /// This node for somebody at its door: what is on its way here counts already.
-    pub(super) fn load_at_the_door(&self) -> LoadVector {
-        let (load, coming) = self.load_now();
-        let mut vector = self.balancing.vector;
-        vector.set_load(load + coming);
-        vector
     }
 
     /// A process of ours has arrived where it was sent.
