@@ -162,7 +162,13 @@ fn stretches(
 fn is_same(detail: &MappingDetail, image: &MappingImage, at: u64, known: &DeputyObjects) -> bool {
     let mapping = &detail.mapping;
     match image.backing {
-        None => objects::identity(mapping).is_none() && !mapping.shared,
+        None => {
+            // No call makes memory grow downwards that was mapped without that, or keeps it from it.
+            let grows_down = |advice: Advice| advice.has(Advice::GROWS_DOWN);
+            objects::identity(mapping).is_none()
+                && !mapping.shared
+                && grows_down(Advice::of(detail.flags)) == grows_down(image.advice)
+        }
         Some(backing) => {
             known.is_behind(backing.object, mapping)
                 && objects::is_shared(detail) == backing.shared
@@ -378,6 +384,26 @@ mod tests {
         let calls = plan(&present, &[wanted]).calls;
         assert_eq!(summary(&calls), [(number::SYS_mmap, 0x1000, 0x2000)]);
         assert!(calls[0].arguments[3] & MAP_GROWSDOWN != 0);
+    }
+
+    /// The deputy still has there what the program had reserved below its stack when it left.
+    #[test]
+    fn a_stack_that_grew_over_other_memory_grows_on() {
+        let present = present(&[
+            anonymous("1000-3000 ---p"),
+            ("3000-5000 rw-p", 0, 0, "", "mr mw gd"),
+        ]);
+        let mut wanted = image(0x2000, 0x5000, 3);
+        wanted.advice = Advice::GROWS_DOWN;
+        let calls = plan(&present, &[wanted]).calls;
+        assert_eq!(
+            summary(&calls),
+            [
+                (number::SYS_munmap, 0x1000, 0x1000),
+                (number::SYS_mmap, 0x2000, 0x1000),
+            ]
+        );
+        assert!(calls[1].arguments[3] & (MAP_GROWSDOWN | IN_PLACE) == MAP_GROWSDOWN | IN_PLACE);
     }
 
     #[test]
