@@ -111,11 +111,7 @@ impl Away<'_> {
                 object,
                 offset,
             };
-            let sent = if may_be_kept {
-                channel.send_piece(&header, contents)
-            } else {
-                channel.send(&header, contents)
-            };
+            let sent = channel.send_piece(&header, contents, may_be_kept);
             sent.map_err(Trouble::from)
         };
         match &file {

@@ -129,11 +129,7 @@ pub(super) fn send_objects(
             offset,
         };
         let may_be_kept = sources.file(object).is_some_and(pieces::may_be_kept);
-        let sent = if may_be_kept {
-            channel.send_piece(&header, contents)
-        } else {
-            channel.send(&header, contents)
-        };
+        let sent = channel.send_piece(&header, contents, may_be_kept);
         sent.map_err(DepartureError::from)
     })
 }

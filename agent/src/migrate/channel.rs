@@ -266,16 +266,17 @@ impl Channel {
         self.write()
     }
 
-    /// As [`Self::send`], if `payload` is part of a file that other processes are likely to bring, too.
+    /// As [`Self::send`], of a part of a file, which the peer may keep for others to come if it `may_be_kept`.
     pub fn send_piece<T: Serialize>(
         &mut self,
         header: &T,
         payload: &[u8],
+        may_be_kept: bool,
     ) -> Result<(), ChannelError> {
         let known = self
             .known_pieces
             .as_ref()
-            .filter(|_| payload.len() >= PIECE_BYTES_MIN);
+            .filter(|_| may_be_kept && payload.len() >= PIECE_BYTES_MIN);
         let Some(known) = known else {
             return self.send(header, payload);
         };
@@ -525,7 +526,7 @@ mod tests {
             home.name_pieces(KnownPieces::new(KEY, &store.digests()));
             remote.store_pieces(store);
             for payload in [&piece[..], &piece[..PIECE_BYTES_MIN - 1], b"", &[8; 20_000]] {
-                home.send_piece(&"piece", payload).unwrap();
+                home.send_piece(&"piece", payload, true).unwrap();
                 let message: Message<String> = remote.receive(TIMEOUT).unwrap();
                 assert_eq!(
                     (message.header.as_str(), &message.payload[..]),
@@ -557,7 +558,7 @@ mod tests {
         let (mut home, mut remote) = pair();
         let known = KEY.digest(&piece).unwrap();
         home.name_pieces(KnownPieces::new(KEY, &known));
-        home.send_piece(&"piece", &piece).unwrap();
+        home.send_piece(&"piece", &piece, true).unwrap();
         let refused = remote.receive::<String>(TIMEOUT);
         assert!(matches!(refused, Err(ChannelError::Malformed(_))));
         for (carried, bytes) in [(1, &b"short"[..]), (2, &[0; 17]), (3, &[0; 16])] {
